@@ -1,0 +1,67 @@
+"""Port: who is there: users, their devices, conversations, members with windows, read marks.
+
+The directory is a projection of the log: conversations, members and read marks change only by the
+changes that messages carry (``model.Change``), in the commit that stores the message.  So it can
+always be made again, and who gets what is decided by the log alone.
+
+What every backend promises:
+
+- *As staged.*  It shows every change that the log has staged, durable or not.  Readers compare
+  windows with SeqIds that are durable, so they never see too much.
+- *Exact windows.*  A member who joins with message s has the window from s; for one who leaves with
+  message s, s is the last.  Someone may have several windows.  Windows are never forgotten.
+- *Marks.*  A read mark only grows.
+- *Bounded.*  What is cached has a limit; lists come in pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from timewire.model import Conversation, Seq, Window
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device that has connected: its name and when it did so last (ms)."""
+
+    name: str
+    seen: int
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """One user's side of one conversation."""
+
+    conversation: str
+    windows: list[Window]
+    read: Seq
+
+
+class Directory(Protocol):
+    """Who is there.  See the module for what holds."""
+
+    async def conversation(self, name: str) -> Conversation | None:
+        """The conversation of this name, or None.  The object is the directory's own: do not change it."""
+        ...
+
+    async def members(self, name: str, *, after: str = "", limit: int = 100) -> list[str]:
+        """Names of present members past ``after``, in byte order; empty for an unknown conversation."""
+        ...
+
+    async def memberships(self, user: str, *, after: str = "", limit: int = 100) -> list[Membership]:
+        """The conversations a user is or was in, past ``after``, in byte order of their names."""
+        ...
+
+    async def read_mark(self, user: str, conversation: str) -> Seq:
+        """How far the user has read the conversation; 0 at first."""
+        ...
+
+    async def seen(self, user: str, device: str, time: int) -> None:
+        """Note that a device has connected.  Not durable at once: a crash may forget the newest."""
+        ...
+
+    async def devices(self, user: str, limit: int = 100) -> Sequence[Device]:
+        """The devices of a user, by name."""
+        ...

@@ -1,0 +1,452 @@
+"""The frames between a device and a server, defined once.
+
+A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its own
+choice, and the answer (or ``error``) carries the same.  The TypeScript types, docs/PROTOCOL.md and the
+OpenAPI page are made from these structs.
+
+MessagePack (subprotocol ``timewire.msgpack.v1``) carries the same objects; JSON is what is stored, so
+MessagePack frames are transcoded.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from timewire.errors import TimewireError, error
+from timewire.model import ConversationKind, Seq
+
+VERSION: Final = 1
+SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
+
+Id = str
+AckLevel = Literal["stored", "synced"]
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where a device stands.  Opaque: keep both texts as they came, in the same transaction as the messages.
+
+    ``base`` comes with ``welcome`` and ``reset`` and says whose inbox of which log; ``pos`` comes with
+    every frame that moves the device on.
+    """
+
+    base: str
+    pos: str
+
+
+class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    """Base of all frames."""
+
+
+# From the device -------------------------------------------------------------------------------
+
+
+class Hello(Frame, tag="hello"):
+    """First frame.  Without a cursor the device is new and starts at the head, without replay.
+
+    ``credit``: how many pages the server may send before it waits for ``credit`` frames.
+    """
+
+    token: str
+    device: str
+    cursor: Cursor | None = None
+    credit: int = 4
+
+
+class Credit(Frame, tag="credit"):
+    """The device has stored this many pages; the server may send as many more."""
+
+    pages: int = 1
+
+
+class Send(Frame, tag="send"):
+    """A message.  Repeat it with the same ``id`` until it is acked: it will be there once.
+
+    ``to`` is a conversation; a ``direct:`` one comes into being by its first message.  ``sent`` is the
+    device's own logical time (any growing number).  ``ack``: when to answer, once the message is
+    stored, or once it is also in every inbox (synced).
+    """
+
+    id: Id
+    to: str
+    body: dict[str, Any]
+    kind: str = "text"
+    sent: int = 0
+    ack: AckLevel = "stored"
+
+
+class Create(Frame, tag="create"):
+    """Make a group with its first members (the maker is one).  Answer: ``ack``."""
+
+    id: Id
+    conversation: str
+    members: list[str] = []
+    title: str = ""
+
+
+class Add(Frame, tag="add"):
+    """Add members to a group that one is a member of.  Answer: ``ack``."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class Remove(Frame, tag="remove"):
+    """Remove members from a group; removing oneself is leaving.  Answer: ``ack``."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class MarkRead(Frame, tag="read"):
+    """The user has read the conversation up to a SeqId.  Answer: ``ack``."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+
+
+class GetHistory(Frame, tag="history"):
+    """Messages of a conversation, oldest first past ``after`` or newest first below ``before``.
+
+    With neither: the newest.  Answer: ``history_page``.
+    """
+
+    id: Id
+    conversation: str
+    after: Seq | None = None
+    before: Seq | None = None
+    limit: int = 100
+
+
+class ListConversations(Frame, tag="conversations"):
+    """The user's conversations, by name, past ``after``.  Answer: ``conversation_page``."""
+
+    id: Id
+    after: str = ""
+    limit: int = 100
+
+
+class ListMembers(Frame, tag="members"):
+    """The present members of a conversation, by name, past ``after``.  Answer: ``member_page``."""
+
+    id: Id
+    conversation: str
+    after: str = ""
+    limit: int = 100
+
+
+class Ping(Frame, tag="ping"):
+    """Is anybody there?  Answer: ``pong``."""
+
+    id: Id = ""
+
+
+ClientFrame = (
+    Hello
+    | Credit
+    | Send
+    | Create
+    | Add
+    | Remove
+    | MarkRead
+    | GetHistory
+    | ListConversations
+    | ListMembers
+    | Ping
+)
+
+# From the server -------------------------------------------------------------------------------
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the server takes: larger is refused, never cut."""
+
+    frame_bytes: int
+    body_bytes: int
+    page_entries: int
+    sends_in_flight: int
+
+
+class Welcome(Frame, tag="welcome"):
+    """Answer to ``hello``: who one is, the cursor's base, where one stands and where the inbox begins.
+
+    ``pos`` is the position of the cursor given, or of the head for a new device.
+    """
+
+    user: str
+    device: str
+    session: str
+    base: str
+    pos: str
+    time: int
+    limits: Limits
+    version: int = VERSION
+
+
+class SyncPage(Frame, tag="page"):
+    """Missed messages, oldest first; ``pos`` moves over them and may go further.  Costs one credit."""
+
+    messages: list[msgspec.Raw]
+    pos: str
+    has_more: bool = False
+
+
+class Live(Frame, tag="live"):
+    """Nothing is missing up to ``pos``; from here on every message is pushed, in order."""
+
+    pos: str
+
+
+class Push(Frame, tag="push"):
+    """A new message.  ``pos`` moves over it."""
+
+    pos: str
+    message: msgspec.Raw
+
+
+class At(Frame, tag="at"):
+    """Nothing happened, up to ``pos``: sent now and then so that a quiet device's cursor stays young."""
+
+    pos: str
+
+
+class Behind(Frame, tag="behind"):
+    """The device reads too slowly; pushes stop and pages follow again, from what it has."""
+
+    pos: str
+
+
+ResetReason = Literal["garbage", "other_user", "other_log", "future", "expired"]
+
+
+class Reset(Frame, tag="reset"):
+    """The cursor cannot be served.  Rebuild from the conversation list and history; go on from ``pos``."""
+
+    reason: ResetReason
+    base: str
+    pos: str
+
+
+class Ack(Frame, tag="ack"):
+    """The message is on stable storage as ``seq``, for every repeat of ``id`` the same."""
+
+    id: Id
+    seq: Seq
+    time: int
+    synced: bool = False
+
+
+class Problem(Frame, tag="error"):
+    """What was asked for (``id``, empty when unknown) was refused.  ``retry``: it may succeed later."""
+
+    code: str
+    message: str
+    id: Id = ""
+    retry: bool = False
+    fields: dict[str, Any] = {}
+
+
+class HistoryPage(Frame, tag="history_page"):
+    """Answer to ``history``, in the order asked for.  ``has_more``: there is more in that direction."""
+
+    id: Id
+    conversation: str
+    messages: list[msgspec.Raw]
+    has_more: bool
+
+
+class ConversationState(msgspec.Struct, frozen=True):
+    """A conversation as its member sees it.  ``unread`` does not count one's own messages."""
+
+    conversation: str
+    kind: ConversationKind
+    title: str
+    member: bool
+    read: Seq
+    unread: int
+    last: msgspec.Raw | None = None
+
+
+class ConversationPage(Frame, tag="conversation_page"):
+    """Answer to ``conversations``.  Resume with ``after`` = the last name."""
+
+    id: Id
+    conversations: list[ConversationState]
+    has_more: bool
+
+
+class MemberPage(Frame, tag="member_page"):
+    """Answer to ``members``.  Resume with ``after`` = the last name."""
+
+    id: Id
+    conversation: str
+    members: list[str]
+    has_more: bool
+
+
+class Pong(Frame, tag="pong"):
+    """Answer to ``ping``."""
+
+    id: Id = ""
+    time: int = 0
+
+
+ServerFrame = (
+    Welcome
+    | SyncPage
+    | Live
+    | Push
+    | At
+    | Behind
+    | Reset
+    | Ack
+    | Problem
+    | HistoryPage
+    | ConversationPage
+    | MemberPage
+    | Pong
+)
+
+# Closing ---------------------------------------------------------------------------------------
+
+
+class CloseCode(IntEnum):
+    """Why a connection ends.  40xx: come back (with a pause).  41xx: come back with another token.
+    42xx: do not come back by yourself."""
+
+    SHUTTING_DOWN = 4000
+    HELLO_TIMEOUT = 4001
+    SILENT = 4002
+    TOO_SLOW = 4003
+    BAD_TOKEN = 4100
+    TOKEN_EXPIRED = 4101
+    REPLACED = 4200
+    VIOLATION = 4201
+
+
+Advice = Literal["reconnect", "renew", "stop"]
+
+
+def advice(code: int) -> Advice:
+    """What a client should do after a close with this code (also one of WebSocket's own, 1xxx)."""
+    if 4200 <= code < 4300:
+        return "stop"
+    return "renew" if 4100 <= code < 4200 else "reconnect"
+
+
+# Coding ----------------------------------------------------------------------------------------
+
+_client_decoder = msgspec.json.Decoder(ClientFrame)
+_server_decoder = msgspec.json.Decoder(ServerFrame)
+_encoder = msgspec.json.Encoder()
+_CLIENT_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in ClientFrame.__args__)
+
+
+class Codec(Protocol):
+    """How frames become bytes.  ``text``: whether a WebSocket carries them as text."""
+
+    name: str
+    text: bool
+
+    def encode(self, frame: Frame) -> bytes:
+        """The bytes of a frame."""
+        ...
+
+    def push(self, pos: str, message: bytes) -> bytes:
+        """The bytes of a ``push`` around a message's JSON, the same for all receivers."""
+        ...
+
+    def decode_client(self, data: bytes | str) -> ClientFrame:
+        """A frame from a device.  Raises ``Invalid`` (bad_frame, unknown_type)."""
+        ...
+
+    def decode_server(self, data: bytes | str) -> ServerFrame:
+        """A frame from a server.  Raises ``Invalid`` (bad_frame)."""
+        ...
+
+
+class JsonCodec:
+    """JSON: the default."""
+
+    name = SUBPROTOCOLS[0]
+    text = True
+
+    def encode(self, frame: Frame) -> bytes:
+        return _encoder.encode(frame)
+
+    def push(self, pos: str, message: bytes) -> bytes:
+        return b'{"type":"push","pos":"%b","message":%b}' % (pos.encode(), message)
+
+    def decode_client(self, data: bytes | str) -> ClientFrame:
+        try:
+            return _client_decoder.decode(data if isinstance(data, str) else data.decode())
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+            raise _why(data, problem) from None
+
+    def decode_server(self, data: bytes | str) -> ServerFrame:
+        try:
+            return _server_decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+            raise error("bad_frame", reason=str(problem)) from None
+
+
+class MsgpackCodec:
+    """MessagePack, transcoded from and to JSON.  Bytes become base64 text."""
+
+    name = SUBPROTOCOLS[1]
+    text = False
+
+    def encode(self, frame: Frame) -> bytes:
+        return _to_msgpack(JSON.encode(frame))
+
+    def push(self, pos: str, message: bytes) -> bytes:
+        return _to_msgpack(JSON.push(pos, message))
+
+    def decode_client(self, data: bytes | str) -> ClientFrame:
+        return JSON.decode_client(_to_json(data))
+
+    def decode_server(self, data: bytes | str) -> ServerFrame:
+        return JSON.decode_server(_to_json(data))
+
+
+JSON: Final = JsonCodec()
+MSGPACK: Final = MsgpackCodec()
+CODECS: Final[dict[str, Codec]] = {JSON.name: JSON, MSGPACK.name: MSGPACK}
+
+
+def problem(fault: TimewireError, id: Id = "") -> Problem:
+    """The ``error`` frame for an error."""
+    return Problem(fault.code, fault.message, id, fault.retry, fault.fields)
+
+
+def _to_msgpack(data: bytes) -> bytes:
+    return msgspec.msgpack.encode(msgspec.json.decode(data))
+
+
+def _to_json(data: bytes | str) -> bytes:
+    try:
+        if isinstance(data, str):
+            raise error("bad_frame", reason="this connection speaks MessagePack in binary frames")
+        return msgspec.json.encode(msgspec.msgpack.decode(data))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError) as problem:
+        raise error("bad_frame", reason=str(problem)) from None
+
+
+class _Shape(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+
+
+def _why(data: bytes | str, problem: Exception) -> TimewireError:
+    """The typed error for a frame that did not decode, with the id it carries where that can be read."""
+    try:
+        shape = msgspec.json.decode(data, type=_Shape)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return error("bad_frame", reason=str(problem))
+    code = "unknown_type" if shape.type and shape.type not in _CLIENT_TYPES else "bad_frame"
+    return error(code, reason=str(problem), id=shape.id[:128])
