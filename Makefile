@@ -1,0 +1,72 @@
+# Everything a contributor or a CI machine runs. `make help` lists the targets.
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PYTHON ?= python3.11
+LOCKED := $(VENV)/.locked
+STAMP  := $(VENV)/.stamp
+
+# Processes for the parallel part of the tests; 0 runs everything in one process.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check format demo bench serve soak lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(STAMP) ## make .venv from the lock file, when it is stale
+
+# Two stamps, each written last, so that an installation that broke off is done again:
+# a new lock makes the environment anew, a new pyproject.toml only installs Timewire again.
+# The build backend comes from the lock too: nothing unpinned is fetched.
+$(LOCKED): requirements/dev.lock
+	PYTHON=$(PYTHON) scripts/make-venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(STAMP): $(LOCKED) pyproject.toml
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Tests marked `serial` measure time or want the machine for themselves: they run
+# after the others, alone. Exit status 5 of pytest means that there are none.
+test: setup ## all tests
+	$(PY) -m pytest tests -n $(JOBS) -m "not serial"
+	$(PY) -m pytest tests -m serial || test $$? -eq 5
+
+check: setup ## format, lint, types, layers, tidiness
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(VENV)/bin/basedpyright
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/test_tidy.py
+
+format: setup ## rewrite the code in the house format
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+demo: setup ## a short tour with a real server
+	$(PY) examples/demo/run.py
+
+bench: setup ## measure; BENCH_ARGS are handed on
+	$(PY) -m bench $(BENCH_ARGS)
+
+serve: setup ## run a server; SERVE_ARGS are handed on
+	$(VENV)/bin/timewire serve $(SERVE_ARGS)
+
+soak: setup ## the long run; SOAK_ARGS are handed on
+	$(PY) -m bench soak $(SOAK_ARGS)
+
+# The dev lock is solved under the runtime lock, so both name the same versions.
+# No headers, indexes or annotations: the files hold no host and no path.
+UV_COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: setup ## solve the dependencies anew, to the newest versions
+	$(UV_COMPILE) --upgrade -o requirements/runtime.lock
+	$(UV_COMPILE) --upgrade --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
