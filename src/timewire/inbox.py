@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from timewire.model import Seq, Stored
+from timewire.model import Ref, Seq, Stored
 
 MAX_PUT_REFS: Final = 2000
 """References in one ``put``: bounds how long one put can hold up everything else."""
@@ -32,13 +32,6 @@ class Delivery(msgspec.Struct, eq=False):
 
     message: Stored
     users: Sequence[str]
-
-
-class Ref(msgspec.Struct, frozen=True, gc=False):
-    """An inbox entry: where a message is."""
-
-    seq: Seq
-    conversation: str
 
 
 class Inbox(Protocol):

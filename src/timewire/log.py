@@ -14,7 +14,7 @@ What every backend promises:
 - *Exactly once.*  A draft whose (sender, id) is known gets the receipt of the first one, marked
   ``repeated``, after that one is durable; when conversation or payload differ, its place in the
   result is ``Invalid`` (id_reused), and the drafts beside it are not touched.  Keys live for the
-  configured time (30 days at least), over restarts.
+  configured time (30 days at least), over restarts.  A draft with an empty id has no key.
 - *Time.*  A message's time never is smaller than that of the message before.
 - *Failure.*  When the store cannot write, the future raises ``Retryable`` (storage_unavailable):
   nothing of the call happened.  When it failed half-way it raises ``UnknownOutcome``
@@ -31,7 +31,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 from timewire.errors import TimewireError
-from timewire.model import Draft, Receipt, Seq, Stored
+from timewire.model import Draft, Receipt, Ref, Seq, Stored
 
 MAX_READ_MESSAGES: Final = 1000
 
@@ -54,6 +54,17 @@ class MessageLog(Protocol):
 
         Only the last draft of a call may carry a change.  The caller has checked that it applies:
         ``created`` for a conversation that does not exist, ``members`` for one that does.
+        """
+        ...
+
+    async def find(self, draft: Draft) -> Receipt | TimewireError | None:
+        """What ``append`` would say of this draft if it is a repeat, once durable; None if it is none."""
+        ...
+
+    async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
+        """The durable messages at these places (at most ``MAX_READ_MESSAGES``), in the order asked for.
+
+        A redacted one has an empty payload.  A place without a message is left out.
         """
         ...
 

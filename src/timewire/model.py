@@ -122,6 +122,13 @@ class Stored(msgspec.Struct, eq=False):
     origin: object = None
 
 
+class Ref(msgspec.Struct, frozen=True, gc=False):
+    """Where a message is: an inbox entry, or a place to fetch from."""
+
+    seq: Seq
+    conversation: str
+
+
 class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where a message is: the same for every retry of one id.  ``repeated``: it was there before."""
 
@@ -140,14 +147,44 @@ class Conversation(msgspec.Struct, eq=False):
     windows: dict[str, list[Window]]
     changed: Seq
     """SeqId of the newest change of its members."""
+    _present: list[str] | None = None
+
+    @classmethod
+    def make(cls, name: str, seq: Seq, change: Created) -> Conversation:
+        """The conversation that a ``created`` message with this SeqId makes."""
+        windows = {user: [Window(seq)] for user in change.members}
+        return cls(name, change.kind, change.title, seq, windows, seq)
+
+    def apply(self, seq: Seq, change: Members) -> list[str]:
+        """Let members join and leave with a message; returns those whose windows changed.
+
+        Who is a member already does not join again; who is none does not leave.
+        """
+        self.changed, self._present = seq, None
+        joining = [user for user in dict.fromkeys(change.joined) if not self.is_member(user)]
+        for user in joining:
+            self.windows.setdefault(user, []).append(Window(seq))
+        leaving = [user for user in dict.fromkeys(change.left) if self.is_member(user)]
+        for user in leaving:
+            windows = self.windows[user]
+            windows[-1] = Window(windows[-1].joined, seq)
+        return list(dict.fromkeys(joining + leaving))
 
     def is_member(self, user: str) -> bool:
         """Whether the user is a member now."""
         windows = self.windows.get(user)
         return windows is not None and not windows[-1].left
 
+    def present(self) -> list[str]:
+        """The members of now, in the order in which they first joined.  Do not change the list."""
+        if self._present is None:
+            self._present = [user for user, windows in self.windows.items() if not windows[-1].left]
+        return self._present
+
     def members_at(self, seq: Seq) -> list[str]:
         """Everyone whose windows hold this SeqId, in the order in which they first joined."""
+        if seq > self.changed:
+            return self.present()
         return [user for user, windows in self.windows.items() if any(w.holds(seq) for w in windows)]
 
 
