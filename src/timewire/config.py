@@ -1,0 +1,286 @@
+"""What can be configured: every key, with its default and its meaning.
+
+Later wins: default, TOML file, environment (``TIMEWIRE_<KEY>``), command line.
+docs/CONFIGURATION.md is made from ``Config`` by scripts/configuration.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from timewire.errors import error
+
+MIN_SECRET_CHARS: Final = 32
+MIN_KEYS_DAYS: Final = 30
+ENVELOPE_BYTES: Final = 4096
+"""What a frame may hold around a body: names, ids, the brackets."""
+
+SECRETS: Final = frozenset({"secret", "admin_key"})
+"""Keys whose values are never shown, and not taken from the command line, which others can see."""
+
+Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...]
+Secret = Annotated[str, Meta(pattern=rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z")]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of a server.  ``load`` checks their ranges; the constructor does not."""
+
+    data: Annotated[
+        str,
+        Meta(min_length=1, description="Directory of everything that is kept; made when missing."),
+    ] = "timewire-data"
+    host: Annotated[
+        str,
+        Meta(min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 interface."),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="TCP port for HTTP and WebSocket; 0 takes a free one."),
+    ] = 7447
+
+    durability: Annotated[
+        Literal["always", "interval"],
+        Meta(
+            description="`always`: a send is acked once it is on stable storage. `interval`: it is "
+            "acked at once, and a crash of the machine may lose the last `sync_interval_ms`."
+        ),
+    ] = "always"
+    sync_interval_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=60_000,
+            description='With `durability = "interval"`: the longest time unsynced.',
+        ),
+    ] = 1000
+    inbox_days: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=36_500,
+            description="Life of inbox entries. A device that was away for longer starts again "
+            "from history; messages themselves are kept for ever.",
+        ),
+    ] = 7.0
+    keys_days: Annotated[
+        float,
+        Meta(
+            ge=MIN_KEYS_DAYS,
+            le=36_500,
+            description="How long the id of a send is remembered: a repeat within this time is "
+            "recognised. At least `inbox_days`.",
+        ),
+    ] = 30.0
+    cache_mb: Annotated[
+        int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
+    ] = 128
+
+    body_bytes: Annotated[
+        int, Meta(ge=256, le=1_000_000, description="Largest message body, as JSON.")
+    ] = 32_768
+    frame_bytes: Annotated[
+        int,
+        Meta(
+            ge=256 + ENVELOPE_BYTES,
+            le=16_777_216,
+            description=f"Largest frame from a client. At least `body_bytes` + {ENVELOPE_BYTES}.",
+        ),
+    ] = 65_536
+    page_entries: Annotated[
+        int, Meta(ge=1, le=1000, description="Most entries that one page may hold.")
+    ] = 1000
+    members: Annotated[
+        int, Meta(ge=2, le=10_000_000, description="Most members that a group may have.")
+    ] = 100_000
+
+    sends_in_flight: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Sends of one connection that may wait for their acks."),
+    ] = 1000
+    sends_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Sends a second that one connection may make; 0: any number.",
+        ),
+    ] = 5000
+    outbox_bytes: Annotated[
+        int,
+        Meta(
+            ge=4096,
+            le=1_073_741_824,
+            description="What may wait for a slow connection before it goes back to catching up. "
+            "At least `frame_bytes`.",
+        ),
+    ] = 262_144
+    hello_timeout_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="A new connection must say hello within this time."),
+    ] = 10.0
+    silence_timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0, le=86_400, description="A connection that says nothing for this long is closed."
+        ),
+    ] = 90.0
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="On SIGTERM: how long work that was begun may take to finish.",
+        ),
+    ] = 5.0
+
+    origins: Annotated[
+        Origins,
+        Meta(
+            description="Web origins that may connect, such as `https://chat.example.com`; `*` for "
+            "any. Empty: only pages from the server's own host."
+        ),
+    ] = ()
+    secret: Annotated[
+        Secret,
+        Meta(
+            description=f"Key that signs tokens (HS256), {MIN_SECRET_CHARS} characters or more. "
+            "Empty: one is made and kept in the data directory, in `secret`."
+        ),
+    ] = ""
+    admin_key: Annotated[
+        Secret,
+        Meta(
+            description=f"Bearer key of the admin API, {MIN_SECRET_CHARS} characters or more. "
+            "Empty: one is made and kept in the data directory, in `admin-key`."
+        ),
+    ] = ""
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["console", "json"],
+        Meta(description="`console` for people, `json` (one object a line) for machines."),
+    ] = "console"
+
+    def __repr__(self) -> str:
+        """Without the secrets, so that a log line may hold it."""
+        shown = (f"{key}={getattr(self, key)!r}" for key in KEYS if key not in SECRETS)
+        return f"Config({', '.join(shown)})"
+
+
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Config)}
+KEYS: Final = tuple(_FIELDS)
+"""The names of all keys, in the order of the documentation."""
+
+ENV_PREFIX: Final = "TIMEWIRE_"
+
+_OTHER_VARIABLES: Final = frozenset({"config", "url", "token", "user", "device"})
+"""Read by the command line itself, not settings of a server."""
+
+_KUBERNETES: Final = re.compile(r"service_(host|port)|service_port_\w+|port_\d+_\w+")
+"""What Kubernetes sets in every pod beside a service that is called timewire."""
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    path: str | Path | None = None,
+) -> Config:
+    """The settings from a TOML file, an environment and command line flags (None: not given).
+
+    Raises ``Unusable`` (bad_config); the sentence names the key, where it stands, and a key that
+    may have been meant.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        for key, value in _read_toml(Path(path)).items():
+            values[key] = _convert(key, value, str(path), strict=True)
+    for key, text in _from_environ(environ or {}):
+        value = _split(text) if key == "origins" else text
+        values[key] = _convert(key, value, ENV_PREFIX + key.upper(), strict=False)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[key] = _convert(key, value, "--" + key.replace("_", "-"), strict=False)
+    config = Config(**values)
+    _check_together(config)
+    return config
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as problem:
+        raise error("bad_config", f"cannot read {path}: {problem}", source=str(path)) from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, text in environ.items():
+        key = name.removeprefix(ENV_PREFIX).lower()
+        if not name.startswith(ENV_PREFIX) or key in _OTHER_VARIABLES:
+            continue
+        if _KUBERNETES.fullmatch(key) or (key == "port" and text.startswith("tcp://")):
+            continue
+        yield key, text
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _convert(key: str, value: Any, source: str, *, strict: bool) -> Any:
+    """The checked value of one key.  ``strict``: the source has types, so no number from text."""
+    if key not in _FIELDS:
+        raise _unknown(key, source)
+    try:
+        return msgspec.convert(value, _FIELDS[key].type, strict=strict)
+    except msgspec.ValidationError as problem:
+        raise _bad(key, value, source, str(problem)) from None
+
+
+def _unknown(key: str, source: str) -> Exception:
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), KEYS, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "see docs/CONFIGURATION.md for those there are"
+    message = f"{source}: no such key `{key}`; {hint}"
+    return error("bad_config", message, key=key, source=source, near=near[0] if near else None)
+
+
+def _bad(key: str, value: Any, source: str, reason: str) -> Exception:
+    shown, expected = repr(value), reason[:1].lower() + reason[1:]
+    if key in SECRETS:
+        shown, expected = (
+            "(not shown)",
+            f"expected {MIN_SECRET_CHARS} characters or more, no spaces",
+        )
+    elif key == "origins":
+        expected = "expected `*` or origins like `https://chat.example.com`, without a path"
+    elif isinstance(value, str) and (choices := _choices(key)):
+        expected = "expected " + " or ".join(f"`{choice}`" for choice in choices)
+    return error("bad_config", f"{source}: {key} = {shown}: {expected}", key=key, source=source)
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    """The values a key may have, when they can be listed."""
+    return get_args(get_args(_FIELDS[key].type)[0])
+
+
+def _check_together(config: Config) -> None:
+    """Refuse values that are fine alone and make no sense together."""
+    rules = (
+        ("frame_bytes", f"body_bytes + {ENVELOPE_BYTES}", config.body_bytes + ENVELOPE_BYTES),
+        ("outbox_bytes", "frame_bytes", config.frame_bytes),
+        ("keys_days", "inbox_days", config.inbox_days),
+    )
+    for key, other, least in rules:
+        value = getattr(config, key)
+        if value < least:
+            message = f"{key} = {value} must be at least {other} = {least}"
+            raise error("bad_config", message, key=key)
