@@ -27,7 +27,7 @@ SECRETS: Final = frozenset({"secret", "admin_key"})
 """Keys whose values are never shown, and not taken from the command line, which others can see."""
 
 Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...]
-Secret = Annotated[str, Meta(pattern=rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z")]
+_SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,17 +149,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     secret: Annotated[
-        Secret,
+        str,
         Meta(
+            pattern=_SECRET,
             description=f"Key that signs tokens (HS256), {MIN_SECRET_CHARS} characters or more. "
-            "Empty: one is made and kept in the data directory, in `secret`."
+            "Empty: one is made and kept in the data directory, in `secret`.",
         ),
     ] = ""
     admin_key: Annotated[
-        Secret,
+        str,
         Meta(
+            pattern=_SECRET,
             description=f"Bearer key of the admin API, {MIN_SECRET_CHARS} characters or more. "
-            "Empty: one is made and kept in the data directory, in `admin-key`."
+            "Empty: one is made and kept in the data directory, in `admin-key`.",
         ),
     ] = ""
 
