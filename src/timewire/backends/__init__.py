@@ -1,0 +1,1 @@
+"""Backends: where the ports keep what they are given."""

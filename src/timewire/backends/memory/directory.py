@@ -1,0 +1,69 @@
+"""The directory in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from timewire.directory import Device, Membership
+from timewire.model import Change, Conversation, Created, Members, Read, Seq
+
+
+class MemoryDirectory:
+    """A ``Directory`` in memory: what the log applies to it, and the devices seen."""
+
+    def __init__(self) -> None:
+        self._conversations: dict[str, Conversation] = {}
+        self._marks: dict[tuple[str, str], Seq] = {}
+        self._devices: dict[str, dict[str, int]] = {}
+
+    def apply(self, seq: Seq, conversation: str, sender: str, change: Change) -> None:
+        """Show what a message with this SeqId changes."""
+        match change:
+            case Created():
+                self._conversations[conversation] = Conversation.make(conversation, seq, change)
+            case Members():
+                self._conversations[conversation].apply(seq, change)
+            case Read():
+                mark = sender, change.conversation
+                self._marks[mark] = max(self._marks.get(mark, 0), change.seq)
+
+    def reopened(self) -> MemoryDirectory:
+        """A directory that knows the same devices; the log makes the rest of it again."""
+        found = MemoryDirectory()
+        found._devices = {user: devices.copy() for user, devices in self._devices.items()}
+        return found
+
+    async def conversation(self, name: str) -> Conversation | None:
+        return self._conversations.get(name)
+
+    async def members(self, name: str, *, after: str = "", limit: int = 100) -> list[str]:
+        found = self._conversations.get(name)
+        return sorted(user for user in found.present() if user > after)[:limit] if found else []
+
+    async def memberships(
+        self, user: str, *, after: str = "", limit: int = 100
+    ) -> list[Membership]:
+        names = sorted(
+            name
+            for name, conversation in self._conversations.items()
+            if name > after and user in conversation.windows
+        )
+        return [
+            Membership(
+                name,
+                self._conversations[name].windows[user].copy(),
+                self._marks.get((user, name), 0),
+            )
+            for name in names[:limit]
+        ]
+
+    async def read_mark(self, user: str, conversation: str) -> Seq:
+        return self._marks.get((user, conversation), 0)
+
+    async def seen(self, user: str, device: str, time: int) -> None:
+        devices = self._devices.setdefault(user, {})
+        devices[device] = max(devices.get(device, 0), time)
+
+    async def devices(self, user: str, limit: int = 100) -> Sequence[Device]:
+        devices = sorted(self._devices.get(user, {}).items())
+        return [Device(name, time) for name, time in devices[:limit]]

@@ -1,0 +1,206 @@
+"""The message log in memory, with the message store and the directory that it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from timewire.backends.memory.directory import MemoryDirectory
+from timewire.backends.memory.timelines import MemoryTimelines, digest
+from timewire.clock import Clock, wall_clock
+from timewire.errors import TimewireError, error
+from timewire.log import MAX_READ_MESSAGES
+from timewire.model import MAX_SEQ, Change, Draft, Entry, Receipt, Ref, Seq, Stored
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+class _Record(msgspec.Struct):
+    """What the log keeps of a message.  Once it is durable its payload is in the message store."""
+
+    seq: Seq
+    time: int
+    conversation: str
+    sender: str
+    id: str
+    payload: bytes
+    digest: bytes
+    change: Change | None
+    origin: object
+
+
+class MemoryLog:
+    """A ``MessageLog`` in memory.  Messages count as durable one turn of the event loop later.
+
+    ``messages`` is the message store, ``directory`` the directory.  ``writable = False`` plays a
+    full disk.
+    """
+
+    def __init__(self, clock: Clock = wall_clock, keys_days: int = 30) -> None:
+        self.epoch = secrets.token_hex(4)
+        self.directory = MemoryDirectory()
+        self.messages = MemoryTimelines(clock)
+        self.writable = True
+        self._clock = clock
+        self._keys_days = keys_days
+        self._records: list[_Record] = []
+        """All messages; the one with SeqId s is at s - 1.  Those past ``head`` are staged."""
+        self._head: Seq = 0
+        self._keys: dict[tuple[str, str], Seq] = {}
+        """(sender, id) -> SeqId, oldest first"""
+        self._sync: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
+        """Set once: when there is a new durable message, or when the log is closed."""
+        self._closed = False
+
+    def reopened(self) -> MemoryLog:
+        """What a restart would find now: everything durable, nothing that is only staged."""
+        found = MemoryLog(self._clock, self._keys_days)
+        found.epoch = self.epoch
+        found.directory = self.directory.reopened()
+        found.messages = self.messages.reopened()
+        for record in self._records[: self._head]:
+            found._admit(record)
+        found._head = self._head
+        return found
+
+    @property
+    def head(self) -> Seq:
+        return self._head
+
+    # Writing
+
+    def append(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Receipt | TimewireError]]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Receipt | TimewireError]] = loop.create_future()
+        if self._closed or not self.writable:
+            answer.set_exception(error("closed" if self._closed else "storage_unavailable"))
+            return answer
+        results = [self._repeat(draft) or self._stage(draft) for draft in drafts]
+        if self._sync is None:
+            self._sync = loop.create_future()
+            loop.call_soon(self._synced, self._sync)
+        self._sync.add_done_callback(lambda _: answer.cancelled() or answer.set_result(results))
+        return answer
+
+    def _repeat(self, draft: Draft) -> Receipt | TimewireError | None:
+        """The answer to a draft whose (sender, id) is known."""
+        self._forget_old_keys()
+        seq = self._keys.get((draft.sender, draft.id))
+        if seq is None:
+            return None
+        record = self._records[seq - 1]
+        if (record.conversation, record.digest) != (draft.conversation, digest(draft.payload)):
+            return error("id_reused", id=draft.id)
+        return Receipt(seq, record.time, repeated=True)
+
+    def _stage(self, draft: Draft) -> Receipt:
+        seq, time = len(self._records) + 1, self._now()
+        self._admit(
+            _Record(
+                seq,
+                time,
+                draft.conversation,
+                draft.sender,
+                draft.id,
+                draft.payload,
+                digest(draft.payload),
+                draft.change,
+                draft.origin,
+            )
+        )
+        return Receipt(seq, time)
+
+    def _admit(self, record: _Record) -> None:
+        """Take a message in: its place, its key, what it changes."""
+        self._records.append(record)
+        if record.id:
+            self._keys.pop((record.sender, record.id), None)
+            self._keys[record.sender, record.id] = record.seq
+        if record.change is not None:
+            self.directory.apply(record.seq, record.conversation, record.sender, record.change)
+        if record.seq > MAX_READ_MESSAGES:  # consumers this far behind find no origin
+            self._records[record.seq - 1 - MAX_READ_MESSAGES].origin = None
+
+    def _now(self) -> int:
+        """The time of the next message: never before that of the last."""
+        return max(self._clock(), self._records[-1].time if self._records else 0)
+
+    def _forget_old_keys(self) -> None:
+        oldest_kept = self._now() - self._keys_days * _DAY_MS
+        for key, seq in list(self._keys.items()):
+            if self._records[seq - 1].time >= oldest_kept:
+                break
+            del self._keys[key]
+
+    def _synced(self, sync: asyncio.Future[None]) -> None:
+        self._sync = None
+        for record in self._records[self._head :]:
+            entry = Entry(record.conversation, record.seq, record.time, record.payload)
+            self.messages.put(entry)
+            record.payload = b""
+        self._head = len(self._records)
+        self._tell()
+        sync.set_result(None)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    # Reading
+
+    async def find(self, draft: Draft) -> Receipt | TimewireError | None:
+        self._check_open()
+        answer = self._repeat(draft)
+        if answer is not None and self._sync is not None:
+            await asyncio.shield(self._sync)
+        return answer
+
+    async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
+        self._check_open()
+        if len(refs) > MAX_READ_MESSAGES:
+            raise error("bad_limit", limit=MAX_READ_MESSAGES)
+        return [
+            await self._stored(self._records[ref.seq - 1])
+            for ref in refs
+            if 1 <= ref.seq <= self._head
+            and self._records[ref.seq - 1].conversation == ref.conversation
+        ]
+
+    async def read(self, after: Seq, limit: int = MAX_READ_MESSAGES) -> list[Stored]:
+        self._check_open()
+        if not 0 <= after <= MAX_SEQ:
+            raise error("bad_seq", seq=str(after))
+        if not 1 <= limit <= MAX_READ_MESSAGES:
+            raise error("bad_limit", limit=MAX_READ_MESSAGES)
+        records = self._records[after : min(after + limit, self._head)]
+        return [await self._stored(record) for record in records]
+
+    async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
+        while not self._closed:
+            news = self._news
+            batch = await self.read(after)
+            if batch:
+                after = batch[-1].seq
+                yield batch
+            else:
+                await news.wait()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._sync is not None:
+            await asyncio.shield(self._sync)
+        await self.messages.aclose()
+        self._tell()
+
+    async def _stored(self, record: _Record) -> Stored:
+        entry = await self.messages.get(record.conversation, record.seq)
+        payload = entry.payload if entry is not None else b""
+        return Stored(record.seq, record.time, record.conversation, payload, record.origin)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise error("closed")

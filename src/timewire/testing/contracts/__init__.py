@@ -1,0 +1,64 @@
+"""One contract suite a port: what every backend promises, as tests.
+
+A backend is tested by saying where it keeps its data, and by naming the contracts it keeps:
+
+    class DiskPlace(TimelinesPlace):
+        async def open(self) -> TimelineStore:
+            self.store = await DiskStore.open(self.path, clock=self.clock)
+            return self.store.timelines
+
+        async def close(self) -> None:
+            await self.store.aclose()
+
+
+    class TestTimelines(TimelineStoreContract):
+        place = DiskPlace
+
+
+    class TestTimelinesReopened(TimelineReopenContract):
+        place = DiskPlace
+
+
+    TestTimelineMachine = timeline_machine(DiskPlace).TestCase
+
+The first contract of a port is for every backend.  The others are optional powers, each declared
+by a test class; their places have one method more (``crash``, ``damage``, ``block_writes``).
+"""
+
+from timewire.testing.contracts.places import (
+    BUCKET_MS,
+    KEYS_DAYS,
+    CrashingStoresPlace,
+    CrashingTimelinesPlace,
+    DamagingTimelinesPlace,
+    FailingStoresPlace,
+    ManualClock,
+    Place,
+    Stores,
+    StoresPlace,
+    TimelinesPlace,
+)
+from timewire.testing.contracts.timelines import (
+    TimelineCrashContract,
+    TimelineDamageContract,
+    TimelineReopenContract,
+    TimelineStoreContract,
+)
+
+__all__ = [
+    "BUCKET_MS",
+    "KEYS_DAYS",
+    "CrashingStoresPlace",
+    "CrashingTimelinesPlace",
+    "DamagingTimelinesPlace",
+    "FailingStoresPlace",
+    "ManualClock",
+    "Place",
+    "Stores",
+    "StoresPlace",
+    "TimelineCrashContract",
+    "TimelineDamageContract",
+    "TimelineReopenContract",
+    "TimelineStoreContract",
+    "TimelinesPlace",
+]
