@@ -6,19 +6,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from timewire.config import SECRETS, Config
+from timewire.config import SECRETS, SECTIONS, Config
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "CONFIGURATION.md"
-
-SECTIONS = {
-    "data": "Where",
-    "durability": "Storing",
-    "body_bytes": "Sizes",
-    "sends_in_flight": "Connections",
-    "origins": "Access",
-    "log_level": "Logs",
-}
-"""First key of each section -> its heading."""
 
 HEAD = """\
 # Configuration

@@ -183,6 +183,16 @@ _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Config)}
 KEYS: Final = tuple(_FIELDS)
 """The names of all keys, in the order of the documentation."""
 
+SECTIONS: Final = {
+    "data": "Where",
+    "durability": "Storing",
+    "body_bytes": "Sizes",
+    "sends_in_flight": "Connections",
+    "origins": "Access",
+    "log_level": "Logs",
+}
+"""The first key of each section of the documentation -> the section's heading."""
+
 ENV_PREFIX: Final = "TIMEWIRE_"
 
 _OTHER_VARIABLES: Final = frozenset({"config", "url", "token", "user", "device"})
