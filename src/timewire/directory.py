@@ -43,14 +43,22 @@ class Directory(Protocol):
     """Who is there.  See the module for what holds."""
 
     async def conversation(self, name: str) -> Conversation | None:
-        """The conversation of this name, or None.  The object is the directory's own: do not change it."""
+        """The conversation of this name, or None.
+
+        The object is the directory's own: do not change it.
+        """
         ...
 
     async def members(self, name: str, *, after: str = "", limit: int = 100) -> list[str]:
-        """Names of present members past ``after``, in byte order; empty for an unknown conversation."""
+        """Names of present members past ``after``, in byte order.
+
+        Empty for an unknown conversation.
+        """
         ...
 
-    async def memberships(self, user: str, *, after: str = "", limit: int = 100) -> list[Membership]:
+    async def memberships(
+        self, user: str, *, after: str = "", limit: int = 100
+    ) -> list[Membership]:
         """The conversations a user is or was in, past ``after``, in byte order of their names."""
         ...
 

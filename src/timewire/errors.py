@@ -74,28 +74,55 @@ class Unusable(TimewireError):
 
 CODES: dict[str, tuple[type[TimewireError], str]] = {
     # frames and requests
-    "bad_frame": (Invalid, "the frame is not valid JSON or MessagePack of a known shape; see docs/PROTOCOL.md"),
+    "bad_frame": (
+        Invalid,
+        "the frame is not valid JSON or MessagePack of a known shape; see docs/PROTOCOL.md",
+    ),
     "unknown_type": (Invalid, "no such frame type; see docs/PROTOCOL.md for those there are"),
-    "frame_too_large": (Invalid, "the frame is larger than the limit that `welcome` names; send less at once"),
+    "frame_too_large": (
+        Invalid,
+        "the frame is larger than the limit that `welcome` names; send less at once",
+    ),
     "bad_id": (Invalid, "an id is 1 to 128 bytes of UTF-8 without control characters"),
     "bad_name": (
         Invalid,
         "a name is 1 to 128 bytes of UTF-8 without control characters, spaces, ':' or '/'",
     ),
-    "bad_kind": (Invalid, "a message kind is 1 to 32 of a-z, 0-9, '.', '_', '-' and not one the server writes itself"),
+    "bad_kind": (
+        Invalid,
+        "a message kind is 1 to 32 of a-z, 0-9, '.', '_', '-' and not one the server writes itself",
+    ),
     "bad_body": (Invalid, "a body is a JSON object"),
     "bad_limit": (Invalid, "the page limit is out of range; `welcome` names the largest"),
     "bad_range": (Invalid, "give either `after` or `before`, each a SeqId of 0 or more"),
     "bad_page": (Invalid, "not a page token of this list; start again without one"),
-    "body_too_large": (Invalid, "the body is larger than the limit that `welcome` names; store it elsewhere, send a link"),
-    "too_many_members": (Invalid, "more members than one request or one conversation may have; add them in steps"),
-    "id_reused": (Invalid, "this id was used for another message; an id names one message for ever"),
-    "conversation_exists": (Invalid, "a conversation of this name exists; choose another name or join it"),
+    "body_too_large": (
+        Invalid,
+        "the body is larger than the limit that `welcome` names; store it elsewhere, send a link",
+    ),
+    "too_many_members": (
+        Invalid,
+        "more members than one request or one conversation may have; add them in steps",
+    ),
+    "id_reused": (
+        Invalid,
+        "this id was used for another message; an id names one message for ever",
+    ),
+    "conversation_exists": (
+        Invalid,
+        "a conversation of this name exists; choose another name or join it",
+    ),
     "not_a_group": (Invalid, "only groups have members that come and go"),
     "not_hello": (Invalid, "the first frame must be `hello`"),
-    "hello_twice": (Invalid, "this connection has said hello already; open another for another device"),
+    "hello_twice": (
+        Invalid,
+        "this connection has said hello already; open another for another device",
+    ),
     # who may
-    "bad_token": (Forbidden, "the token is missing, malformed, or signed with another key; get a new one"),
+    "bad_token": (
+        Forbidden,
+        "the token is missing, malformed, or signed with another key; get a new one",
+    ),
     "token_expired": (Forbidden, "the token has expired; get a new one"),
     "bad_device": (Forbidden, "the token is for another device"),
     "bad_origin": (Forbidden, "this web origin may not connect; add it to `origins`"),
@@ -108,26 +135,44 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     # later, perhaps
     "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
-    "storage_unavailable": (Retryable, "the store cannot write now (disk full?); repeat later, reads go on"),
+    "storage_unavailable": (
+        Retryable,
+        "the store cannot write now (disk full?); repeat later, reads go on",
+    ),
     "shutting_down": (Retryable, "the server is stopping; connect again and repeat"),
     "not_connected": (Retryable, "there is no connection now; repeat when there is one"),
     "outcome_unknown": (UnknownOutcome, "the store failed while writing; repeat with the same id"),
     # the Timeline library
-    "bad_timeline": (Invalid, "a timeline's name is 1 to 512 bytes of UTF-8 without control characters"),
+    "bad_timeline": (
+        Invalid,
+        "a timeline's name is 1 to 512 bytes of UTF-8 without control characters",
+    ),
     "bad_seq": (Invalid, "a SeqId is a whole number from 1 to 2**63 - 1"),
     "seq_regressed": (Invalid, "a new SeqId must be larger than the last of its timeline"),
     "seq_taken": (Invalid, "another entry has this SeqId"),
-    "seq_mode": (Invalid, "this timeline's SeqIds are given by the other side (store or caller); they cannot be mixed"),
+    "seq_mode": (
+        Invalid,
+        "a timeline's SeqIds are given by the store or by the caller, not by both in turn",
+    ),
     "bad_key": (Invalid, "an idempotency key is 1 to 256 bytes"),
     "key_reused": (Invalid, "this key was used for another entry"),
     "payload_too_large": (Invalid, "the payload is larger than the store takes"),
     "batch_too_large": (Invalid, "too many entries in one append; cut it in pieces"),
     "damaged": (Damaged, "a stored entry fails its checksum; restore it from a backup"),
     # starting
-    "directory_in_use": (Unusable, "another process has this data directory open; stop it or choose another"),
-    "directory_newer": (Unusable, "this data directory was written by a newer Timewire; upgrade this one"),
+    "directory_in_use": (
+        Unusable,
+        "another process has this data directory open; stop it or choose another",
+    ),
+    "directory_newer": (
+        Unusable,
+        "this data directory was written by a newer Timewire; upgrade this one",
+    ),
     "directory_unusable": (Unusable, "the data directory cannot be opened; see the reason"),
-    "bad_config": (Unusable, "a configuration key or value is not known; see docs/CONFIGURATION.md"),
+    "bad_config": (
+        Unusable,
+        "a configuration key or value is not known; see docs/CONFIGURATION.md",
+    ),
     "closed": (Unusable, "the store is closed"),
 }
 """code -> (class, the sentence that says what to do)."""

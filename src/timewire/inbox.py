@@ -50,13 +50,16 @@ class Inbox(Protocol):
     async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         """Put references into inboxes and move the position (it never moves back).
 
-        At most ``MAX_PUT_REFS`` references in all.  A message for more users is put in several calls
-        that hold only this message, all but the last with the position before it.
+        At most ``MAX_PUT_REFS`` references in all.  A message for more users is put in several
+        calls that hold only this message, all but the last with the position before it.
         """
         ...
 
     async def scan(self, user: str, after: Seq, upto: Seq, limit: int) -> tuple[list[Ref], bool]:
-        """References with ``after < seq <= upto``, oldest first, at most ``limit``; whether there are more."""
+        """References with ``after < seq <= upto``, oldest first, at most ``limit``.
+
+        And whether there are more in the range.
+        """
         ...
 
     async def expire(self, before: int) -> None:

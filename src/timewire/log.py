@@ -7,8 +7,8 @@ What every backend promises:
 - *One order.*  ``append`` gives SeqIds in the order of its calls and of the drafts in a call.  The
   message is in its conversation's timeline (the message store) under the same SeqId, in the same
   commit; so is what its change does to the directory, and its idempotency key.
-- *Staged, then durable.*  ``append`` stages at once, without waiting: when it returns, the directory
-  shows the changes (so that the next draft can be checked against them) and the order is fixed.
+- *Staged, then durable.*  ``append`` stages at once, without waiting: when it returns, the
+  directory shows the changes (the next draft can be checked against them) and the order is fixed.
   The future it returns is done when all of it is on stable storage.  Until then no message of it
   can be read by anyone: ``head``, the message store and consumers stop at the last durable one.
 - *Exactly once.*  A draft whose (sender, id) is known gets the receipt of the first one, marked
@@ -58,13 +58,14 @@ class MessageLog(Protocol):
         ...
 
     async def find(self, draft: Draft) -> Receipt | TimewireError | None:
-        """What ``append`` would say of this draft if it is a repeat, once durable; None if it is none."""
+        """What ``append`` would say of a repeat, once that is durable; None if it is none."""
         ...
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
-        """The durable messages at these places (at most ``MAX_READ_MESSAGES``), in the order asked for.
+        """The durable messages at these places, in the order asked for.
 
-        A redacted one has an empty payload.  A place without a message is left out.
+        At most ``MAX_READ_MESSAGES`` places.  A redacted message has an
+        empty payload.  A place without a message is left out.
         """
         ...
 

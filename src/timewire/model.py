@@ -7,6 +7,7 @@ milliseconds since 1970-01-01 UTC.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,7 +22,9 @@ MAX_ID_BYTES: Final = 128
 MAX_NAME_BYTES: Final = 128
 MAX_TIMELINE_BYTES: Final = 512
 MAX_BODY_DEPTH: Final = 32
-MAX_PAGE_ENTRIES: Final = 1000
+MAX_PAGE_ENTRIES: Final = 1024
+"""In one page of any port.  Clients get less (``page_entries``): one more can be asked for."""
+
 MAX_MEMBERS_A_REQUEST: Final = 1000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -130,7 +133,7 @@ class Ref(msgspec.Struct, frozen=True, gc=False):
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """Where a message is: the same for every retry of one id.  ``repeated``: it was there before."""
+    """Where a message is: the same for every repeat of one id.  ``repeated``: it is one."""
 
     seq: Seq
     time: int
@@ -185,7 +188,9 @@ class Conversation(msgspec.Struct, eq=False):
         """Everyone whose windows hold this SeqId, in the order in which they first joined."""
         if seq > self.changed:
             return self.present()
-        return [user for user, windows in self.windows.items() if any(w.holds(seq) for w in windows)]
+        return [
+            user for user, windows in self.windows.items() if any(w.holds(seq) for w in windows)
+        ]
 
 
 # What is stored of a message, and how it is shown ----------------------------------------------
@@ -239,7 +244,7 @@ def message_head(conversation: str) -> bytes:
 
 
 def message_json(head: bytes, seq: Seq, time: int, payload: bytes) -> bytes:
-    """A message's JSON (see ``Message``) from its place and its stored payload, without decoding it."""
+    """A message's JSON (see ``Message``) from its place and its stored payload, undecoded."""
     if not payload:
         return b'%b%d,"time":%d}' % (head, seq, time)
     return b'%b%d,"time":%d,%b' % (head, seq, time, payload[1:])
@@ -287,15 +292,16 @@ def check_body(body: dict[str, Any], payload: bytes, limit_bytes: int) -> None:
 
 
 def _depth(value: Any) -> int:
-    deepest, level = 0, [value]
+    depth = 0
+    level: list[Any] = [value]
     while level:
-        deepest += 1
-        inner: list[Any] = []
-        for item in level:
-            parts = item.values() if isinstance(item, dict) else item
-            inner += [part for part in parts if isinstance(part, dict | list)]
-        level = inner
-    return deepest
+        depth += 1
+        level = [part for item in level for part in _parts(item) if isinstance(part, dict | list)]
+    return depth
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value  # pyright: ignore
 
 
 def check_kind(kind: str) -> str:

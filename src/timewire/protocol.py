@@ -1,11 +1,11 @@
 """The frames between a device and a server, defined once.
 
-A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its own
-choice, and the answer (or ``error``) carries the same.  The TypeScript types, docs/PROTOCOL.md and the
-OpenAPI page are made from these structs.
+A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its
+own choice, and the answer (or ``error``) carries the same.  docs/PROTOCOL.md and the OpenAPI page
+are made from these structs.
 
-MessagePack (subprotocol ``timewire.msgpack.v1``) carries the same objects; JSON is what is stored, so
-MessagePack frames are transcoded.
+MessagePack (subprotocol ``timewire.msgpack.v1``) carries the same objects; JSON is what is stored,
+so MessagePack frames are transcoded.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ AckLevel = Literal["stored", "synced"]
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a device stands.  Opaque: keep both texts as they came, in the same transaction as the messages.
+    """Where a device stands.  Opaque: keep both texts, in one transaction with the messages.
 
-    ``base`` comes with ``welcome`` and ``reset`` and says whose inbox of which log; ``pos`` comes with
-    every frame that moves the device on.
+    ``base`` comes with ``welcome`` and ``reset`` and says whose inbox of which log; ``pos`` comes
+    with every frame that moves the device on.
     """
 
     base: str
     pos: str
 
 
-class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+class Frame(msgspec.Struct, tag_field="type", omit_defaults=True):
     """Base of all frames."""
 
 
@@ -64,9 +64,9 @@ class Credit(Frame, tag="credit"):
 class Send(Frame, tag="send"):
     """A message.  Repeat it with the same ``id`` until it is acked: it will be there once.
 
-    ``to`` is a conversation; a ``direct:`` one comes into being by its first message.  ``sent`` is the
-    device's own logical time (any growing number).  ``ack``: when to answer, once the message is
-    stored, or once it is also in every inbox (synced).
+    ``to`` is a conversation; a ``direct:`` one comes into being by its first message.  ``sent`` is
+    the device's own logical time (any growing number).  ``ack``: when to answer, once the message
+    is stored, or once it is also in every inbox (synced).
     """
 
     id: Id
@@ -173,7 +173,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Welcome(Frame, tag="welcome"):
-    """Answer to ``hello``: who one is, the cursor's base, where one stands and where the inbox begins.
+    """Answer to ``hello``: who one is, the cursor's base, and where one stands.
 
     ``pos`` is the position of the cursor given, or of the head for a new device.
     """
@@ -189,7 +189,7 @@ class Welcome(Frame, tag="welcome"):
 
 
 class SyncPage(Frame, tag="page"):
-    """Missed messages, oldest first; ``pos`` moves over them and may go further.  Costs one credit."""
+    """Missed messages, oldest first; ``pos`` moves over them.  Costs one credit."""
 
     messages: list[msgspec.Raw]
     pos: str
@@ -210,7 +210,7 @@ class Push(Frame, tag="push"):
 
 
 class At(Frame, tag="at"):
-    """Nothing happened, up to ``pos``: sent now and then so that a quiet device's cursor stays young."""
+    """Nothing more, up to ``pos``: sent now and then to keep a quiet device's cursor young."""
 
     pos: str
 
@@ -225,7 +225,7 @@ ResetReason = Literal["garbage", "other_user", "other_log", "future", "expired"]
 
 
 class Reset(Frame, tag="reset"):
-    """The cursor cannot be served.  Rebuild from the conversation list and history; go on from ``pos``."""
+    """The cursor cannot be served.  Rebuild from conversations and history; go on from ``pos``."""
 
     reason: ResetReason
     base: str
@@ -242,7 +242,7 @@ class Ack(Frame, tag="ack"):
 
 
 class Problem(Frame, tag="error"):
-    """What was asked for (``id``, empty when unknown) was refused.  ``retry``: it may succeed later."""
+    """What was asked for (``id``, if known) was refused.  ``retry``: it may succeed later."""
 
     code: str
     message: str
@@ -252,7 +252,7 @@ class Problem(Frame, tag="error"):
 
 
 class HistoryPage(Frame, tag="history_page"):
-    """Answer to ``history``, in the order asked for.  ``has_more``: there is more in that direction."""
+    """Answer to ``history``, in the order asked for.  ``has_more``: in that direction."""
 
     id: Id
     conversation: str
@@ -322,7 +322,7 @@ class CloseCode(IntEnum):
     SHUTTING_DOWN = 4000
     HELLO_TIMEOUT = 4001
     SILENT = 4002
-    TOO_SLOW = 4003
+    FAULT = 4003
     BAD_TOKEN = 4100
     TOKEN_EXPIRED = 4101
     REPLACED = 4200
@@ -443,7 +443,7 @@ class _Shape(msgspec.Struct):
 
 
 def _why(data: bytes | str, problem: Exception) -> TimewireError:
-    """The typed error for a frame that did not decode, with the id it carries where that can be read."""
+    """The typed error for a frame that did not decode, with the id it carries if that is clear."""
     try:
         shape = msgspec.json.decode(data, type=_Shape)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -21,8 +21,8 @@ What every backend promises (``timewire.testing.contracts`` checks it):
   non-durable one returns at once; a crash may lose it and everything appended after it, never
   something before it.  Nothing is readable before it is durable, unless it was appended as
   non-durable.
-- *Life.*  ``trim`` and ``expire`` remove the oldest end of a timeline, never a middle; ``floor`` says
-  exactly where it begins now.  Removed entries' SeqIds are never given again.
+- *Life.*  ``trim`` and ``expire`` remove the oldest end of a timeline, never a middle; ``floor``
+  says exactly where it begins now.  Removed entries' SeqIds are never given again.
 - *Damage.*  Each entry has a checksum over its place and payload; a mismatch raises ``Damaged``.
 
 All methods raise ``Unusable`` (closed) after ``aclose``, ``Retryable`` (storage_unavailable) when
@@ -44,7 +44,7 @@ MAX_KEY_BYTES: Final = 256
 
 
 class Append(msgspec.Struct, frozen=True):
-    """One entry to be appended: give ``seq`` to number it yourself, ``key`` to make retries safe."""
+    """One entry to be appended: ``seq`` to number it yourself, ``key`` to make retries safe."""
 
     timeline: str
     payload: bytes
@@ -79,14 +79,18 @@ class TimelineStore(Protocol):
         """The entries with these SeqIds (at most ``MAX_PAGE_ENTRIES``), in the order asked for."""
         ...
 
-    async def scan(self, timeline: str, *, after: Seq = 0, upto: Seq | None = None, limit: int = 100) -> Page:
+    async def scan(
+        self, timeline: str, *, after: Seq = 0, upto: Seq | None = None, limit: int = 100
+    ) -> Page:
         """Entries with ``after < seq <= upto``, oldest first, at most ``limit``.
 
         Resume with ``after`` = the last SeqId received.  An unknown timeline is an empty one.
         """
         ...
 
-    async def scan_back(self, timeline: str, *, before: Seq | None = None, downto: Seq = 1, limit: int = 100) -> Page:
+    async def scan_back(
+        self, timeline: str, *, before: Seq | None = None, downto: Seq = 1, limit: int = 100
+    ) -> Page:
         """Entries with ``downto <= seq < before``, newest first, at most ``limit``.
 
         Resume with ``before`` = the last SeqId received.
@@ -109,7 +113,7 @@ class TimelineStore(Protocol):
         ...
 
     async def trim(self, timeline: str, floor: Seq) -> None:
-        """Remove every entry below ``floor``.  A floor that is lower than today's changes nothing."""
+        """Remove every entry below ``floor``.  A floor below today's changes nothing."""
         ...
 
     async def expire(self, before: int) -> int:
@@ -121,11 +125,11 @@ class TimelineStore(Protocol):
         ...
 
     async def floor(self, timeline: str) -> Seq:
-        """The lowest SeqId that can still be there: everything below was removed or never was.  1 at first."""
+        """The lowest SeqId that can still be there: all below was removed or never was."""
         ...
 
     async def timelines(self, *, after: str = "", limit: int = 100) -> list[str]:
-        """Names of timelines that hold entries, in byte order, from the first one past ``after``."""
+        """Names of timelines that hold entries, in byte order, past ``after``."""
         ...
 
     async def aclose(self) -> None:

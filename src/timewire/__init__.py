@@ -1,0 +1,1 @@
+"""Timewire: message sync and storage for instant messaging."""

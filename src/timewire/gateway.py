@@ -1,0 +1,350 @@
+"""The gateway: WebSocket connections in, the effects of their sessions carried out.
+
+It decides nothing: frames go to the session, the session's effects go to the sender, the queries,
+the sync, and back as frames.  Everything that can wait has a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from timewire.auth import Claims
+from timewire.clock import Clock
+from timewire.directory import Directory
+from timewire.errors import TimewireError, error
+from timewire.hub import Hub
+from timewire.metrics import BEHIND, PAGES, RESETS
+from timewire.model import Seq, check_name
+from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
+from timewire.protocol import (
+    CODECS,
+    SUBPROTOCOLS,
+    At,
+    CloseCode,
+    Hello,
+    Limits,
+    Reset,
+    ServerFrame,
+    SyncPage,
+)
+from timewire.queries import Queries
+from timewire.send import Request, Sender
+from timewire.session import Close, Command, Effects, Pull, Query, Rate, Session, Start
+from timewire.sync import CursorLost, Sync
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
+
+AT_INTERVAL_MS: Final = 25_000
+"""How often a quiet connection is told where it stands, and pinged."""
+
+TICK_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 2.0
+FAULT_PAUSE_S: Final = 1.0
+
+log = structlog.get_logger("timewire.gateway")
+Verify = Callable[[str, str | None], Claims]
+"""(token, device; None over HTTP) -> who it is.  Raises ``Forbidden``."""
+
+
+class Policy:
+    """What a gateway allows: limits and times, as the configuration has them."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        sends_per_second: int,
+        outbox_bytes: int,
+        hello_timeout_ms: int,
+        silence_timeout_ms: int,
+        origins: tuple[str, ...],
+    ) -> None:
+        self.limits = limits
+        self.sends_per_second = sends_per_second
+        self.outbox_bytes = outbox_bytes
+        self.hello_timeout_ms = hello_timeout_ms
+        self.silence_timeout_ms = silence_timeout_ms
+        self.origins = origins
+
+    def check_origin(self, request: web.Request) -> None:
+        """Refuse a browser's page of a foreign origin (cross-site WebSocket hijacking)."""
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self.origins or "*" in self.origins:
+            return
+        if self.origins or urlsplit(origin).netloc != request.host:
+            raise error("bad_origin", origin=origin[:300])
+
+
+class Connection:
+    """One WebSocket, its session and its outbox."""
+
+    __slots__ = (
+        "_gateway",
+        "device",
+        "expires_ms",
+        "heard",
+        "live",
+        "opened",
+        "outbox",
+        "session",
+        "text",
+        "told",
+        "user",
+        "ws",
+    )
+
+    def __init__(
+        self, gateway: Gateway, ws: web.WebSocketResponse, outbox: Outbox, session: Session
+    ) -> None:
+        self._gateway = gateway
+        self.ws = ws
+        self.outbox = outbox
+        self.session = session
+        self.text = ws.ws_protocol != SUBPROTOCOLS[1]
+        self.live = False
+        self.user = ""
+        self.device = ""
+        self.opened = self.heard = self.told = gateway.clock()
+        self.expires_ms = 0
+
+    def push(self, data: bytes, seq: Seq) -> None:
+        """Hand over the frame of a message, or fall behind when too much waits already."""
+        if self.outbox.is_full():
+            BEHIND.inc()
+            self._gateway.carry_out(self, self.session.fall_behind(seq - 1))
+        else:
+            self.outbox.put(data)
+
+    def answered(self, command: Command, outcome: ServerFrame | TimewireError) -> None:
+        """The reply to a command: the sender calls it."""
+        self._gateway.carry_out(self, self.session.answered(command, outcome))
+
+    def replace(self) -> None:
+        """Another connection of the same device has come."""
+        self._gateway.carry_out(self, self.session.close(CloseCode.REPLACED))
+
+
+class Gateway:
+    """Accepts WebSockets and serves them until ``close``."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        verify: Verify,
+        clock: Clock,
+        *,
+        hub: Hub,
+        sender: Sender,
+        sync: Sync,
+        queries: Queries,
+        directory: Directory,
+    ) -> None:
+        self.clock = clock
+        self._policy = policy
+        self._verify = verify
+        self._hub = hub
+        self._sender = sender
+        self._sync = sync
+        self._queries = queries
+        self._directory = directory
+        self._flusher = Flusher(asyncio.get_running_loop())
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- a connection ---------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The aiohttp handler of the WebSocket path."""
+        self._policy.check_origin(request)
+        ws = web.WebSocketResponse(
+            protocols=SUBPROTOCOLS,
+            autoping=False,
+            compress=False,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            timeout=CLOSE_TIMEOUT_S,
+        )
+        await ws.prepare(request)
+        transport = cast(asyncio.Transport, request.transport)
+        _shrink_kernel_buffer(transport)
+        outbox = Outbox(transport, self._policy.outbox_bytes, self._flusher)
+        session = Session(self._policy.limits, Rate(self._policy.sends_per_second))
+        connection = Connection(self, ws, outbox, session)
+        self._connections.add(connection)
+        try:
+            await self._read(connection)
+        finally:
+            self._connections.discard(connection)
+            connection.live = False
+            session.close(CloseCode.SILENT)
+            self._hub.leave(connection)
+        return ws
+
+    async def _read(self, connection: Connection) -> None:
+        ws = connection.ws
+        while True:
+            message = await ws.receive()
+            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+                self._take(connection, message.data)
+            elif message.type is WSMsgType.PING:
+                connection.heard = self.clock()
+                await ws.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                connection.heard = self.clock()
+            else:
+                return
+
+    def _take(self, connection: Connection, data: str | bytes) -> None:
+        now = connection.heard = self.clock()
+        try:
+            if _size(data) > self._policy.limits.frame_bytes:
+                raise error("frame_too_large", limit=self._policy.limits.frame_bytes)
+            decoded = CODECS[SUBPROTOCOLS[not connection.text]].decode_client(data)
+        except TimewireError as fault:
+            effects = connection.session.refuse(fault, fault.fields.get("id", ""))
+        else:
+            effects = connection.session.receive(decoded, now)
+        self.carry_out(connection, effects)
+
+    # -- effects --------------------------------------------------------------------------------
+
+    def carry_out(self, connection: Connection, effects: Effects) -> None:
+        """Do what a session asks for, in order."""
+        for effect in effects:
+            if isinstance(effect, Command):
+                self._sender.submit(
+                    Request(connection.user, effect, connection.answered, connection)
+                )
+            elif isinstance(effect, Query):
+                self._spawn(self._ask(connection, effect))
+            elif isinstance(effect, Pull):
+                self._spawn(self._pull(connection, effect.after))
+            elif isinstance(effect, Hello):
+                self._greet(connection, effect)
+            elif isinstance(effect, Close):
+                self._spawn(self._close(connection, effect.code))
+            else:
+                self._send(connection, effect)
+        connection.live = connection.session.state == "live"
+
+    def _send(self, connection: Connection, answer: ServerFrame) -> None:
+        codec = CODECS[SUBPROTOCOLS[not connection.text]]
+        connection.outbox.put(frame(codec.encode(answer), connection.text))
+        if isinstance(answer, SyncPage):
+            PAGES.inc()
+        elif isinstance(answer, Reset):
+            RESETS.labels(answer.reason).inc()
+
+    def _greet(self, connection: Connection, hello: Hello) -> None:
+        session = connection.session
+        try:
+            device = check_name(hello.device)
+            claims = self._verify(hello.token, device)
+        except TimewireError as fault:
+            self.carry_out(connection, session.reject(fault))
+            return
+        connection.user, connection.device = claims.user, device
+        connection.expires_ms = claims.expires_s * 1000
+        start = self._start(claims.user, hello)
+        now = self.clock()
+        self._hub.join(connection)
+        self._spawn(self._directory.seen(claims.user, device, now))
+        self.carry_out(
+            connection, session.welcome(claims.user, device, secrets.token_hex(8), start, now)
+        )
+
+    def _start(self, user: str, hello: Hello) -> Start:
+        base, horizon = self._sync.base(user), self._hub.position
+        if hello.cursor is None:
+            return Start(base, horizon, new=True)
+        try:
+            return Start(base, self._sync.locate(user, hello.cursor, horizon))
+        except CursorLost as lost:
+            return Start(base, horizon, reset=lost.reason)
+
+    async def _pull(self, connection: Connection, after: Seq) -> None:
+        session = connection.session
+        await connection.outbox.room()
+        try:
+            page = await self._sync.pull(session.user, after, self._hub.position)
+        except CursorLost as lost:
+            effects = session.lost(lost.reason, self._hub.position)
+        except TimewireError as fault:
+            log.warning("catch-up failed", code=fault.code, user=session.user)
+            effects = session.close(CloseCode.FAULT)
+        else:
+            effects = session.pulled(page, self._hub.position)
+        self.carry_out(connection, effects)
+
+    async def _ask(self, connection: Connection, query: Query) -> None:
+        await connection.outbox.room()
+        try:
+            answer = await self._queries.answer(connection.user, query)
+        except TimewireError as fault:
+            answer = fault
+        self.carry_out(connection, connection.session.answered(query, answer))
+
+    async def _close(self, connection: Connection, code: CloseCode) -> None:
+        connection.live = False
+        await asyncio.sleep(0)
+        await connection.ws.close(code=code, message=code.name.lower().encode())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("a connection's task failed", exc_info=fault)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Watch the time: those who never say hello, who fell silent, whose token expired."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self.clock()
+            for connection in list(self._connections):
+                self._watch(connection, now)
+
+    def _watch(self, connection: Connection, now: int) -> None:
+        session, policy = connection.session, self._policy
+        if session.state == "new" and now - connection.opened > policy.hello_timeout_ms:
+            self.carry_out(connection, session.close(CloseCode.HELLO_TIMEOUT))
+        elif now - connection.heard > policy.silence_timeout_ms:
+            self.carry_out(connection, session.close(CloseCode.SILENT))
+        elif connection.expires_ms and now >= connection.expires_ms:
+            self.carry_out(connection, session.close(CloseCode.TOKEN_EXPIRED))
+        elif connection.live and now - connection.told > AT_INTERVAL_MS:
+            connection.told = now
+            self._send(connection, At(str(self._hub.position)))
+            connection.outbox.put(PING_FRAME)
+
+    async def close(self) -> None:
+        """Tell every connection to come back later, and end it."""
+        for connection in list(self._connections):
+            self.carry_out(connection, connection.session.close(CloseCode.SHUTTING_DOWN))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+
+
+def _size(data: str | bytes) -> int:
+    """Bytes of a frame as it came over the wire."""
+    return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+
+
+def _shrink_kernel_buffer(transport: asyncio.Transport) -> None:
+    """What the kernel takes for a slow reader is lost to ``behind``: keep it small."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -1,0 +1,127 @@
+"""The hub: who is connected here, and the handing out of what fan-out has published.
+
+``position`` is the horizon of everything served from here: pushes and pages never pass it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from timewire.inbox import Delivery
+from timewire.metrics import CONNECTIONS, PUSHES
+from timewire.model import Seq, Stored, message_head, message_json
+from timewire.outbox import frame
+from timewire.protocol import JSON, MSGPACK
+
+
+class Receiver(Protocol):
+    """A connection as the hub sees it.  ``live``: it has everything up to the hub's position."""
+
+    user: str
+    device: str
+    live: bool
+    text: bool
+
+    def push(self, data: bytes, seq: Seq) -> None:
+        """Hand over the frame of a message with this SeqId."""
+        ...
+
+    def replace(self) -> None:
+        """Another connection of the same device has come; end this one."""
+        ...
+
+
+class Hub:
+    """All connections of this process, by user and device."""
+
+    def __init__(self, position: Seq) -> None:
+        self.position = position
+        self._online: dict[str, list[Receiver]] = {}
+        self._waiting: list[tuple[Seq, asyncio.Future[None]]] = []
+
+    async def reached(self, position: Seq) -> None:
+        """Wait until everything up to a position has been published."""
+        if self.position < position:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((position, future))
+            await future
+
+    def join(self, receiver: Receiver) -> None:
+        """A device is connected; an older connection of the same device ends."""
+        receivers = self._online.setdefault(receiver.user, [])
+        for older in [one for one in receivers if one.device == receiver.device]:
+            receivers.remove(older)
+            CONNECTIONS.dec()
+            older.replace()
+        receivers.append(receiver)
+        CONNECTIONS.inc()
+
+    def leave(self, receiver: Receiver) -> None:
+        """A connection has ended.  One that was replaced has left already."""
+        receivers = self._online.get(receiver.user, [])
+        if receiver in receivers:
+            receivers.remove(receiver)
+            CONNECTIONS.dec()
+            if not receivers:
+                del self._online[receiver.user]
+
+    def receivers(self) -> Iterable[Receiver]:
+        """Everyone who is connected."""
+        return [receiver for receivers in self._online.values() for receiver in receivers]
+
+    def of(self, user: str) -> Sequence[Receiver]:
+        """The connections of one user."""
+        return self._online.get(user, ())
+
+    def publish(self, deliveries: Sequence[Delivery], position: Seq) -> None:
+        """Push messages to those of their receivers that are live; a subscriber of the bus.
+
+        The connection a message came from is passed over: its ack said it all.
+        """
+        online = self._online
+        pushes = 0
+        for delivery in deliveries:
+            message = delivery.message
+            seq, origin = message.seq, message.origin
+            frames = _Frames(message)
+            for user in delivery.users:
+                for receiver in online.get(user, ()):
+                    if receiver.live and receiver is not origin:
+                        receiver.push(frames.text if receiver.text else frames.binary, seq)
+                        pushes += 1
+        self.position = position
+        PUSHES.inc(pushes)
+        for waiter in [one for one in self._waiting if one[0] <= position]:
+            self._waiting.remove(waiter)
+            if not waiter[1].done():
+                waiter[1].set_result(None)
+
+
+class _Frames:
+    """A message's push frame, made when first asked for, in each of the two codings."""
+
+    __slots__ = ("_binary", "_message", "_text")
+
+    def __init__(self, message: Stored) -> None:
+        self._message = message
+        self._text: bytes | None = None
+        self._binary: bytes | None = None
+
+    @property
+    def text(self) -> bytes:
+        if self._text is None:
+            self._text = frame(JSON.push(str(self._message.seq), self._json()), text=True)
+        return self._text
+
+    @property
+    def binary(self) -> bytes:
+        if self._binary is None:
+            self._binary = frame(MSGPACK.push(str(self._message.seq), self._json()), text=False)
+        return self._binary
+
+    def _json(self) -> bytes:
+        message = self._message
+        head = message_head(message.conversation)
+        return message_json(head, message.seq, message.time, message.payload)

@@ -1,0 +1,27 @@
+"""What operators watch, in Prometheus' words.  Every bound has its gauge or counter here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ACKS: Final = Counter("timewire_acks", "Requests answered after their durable commit")
+REFUSALS: Final = Counter("timewire_refusals", "Requests refused, by error code", ["code"])
+SEND_QUEUE: Final = Gauge("timewire_send_queue_requests", "Requests waiting for the sequencer")
+LOG_HEAD: Final = Gauge("timewire_log_head_seq", "SeqId of the newest durable message")
+COMMIT_SECONDS: Final = Histogram(
+    "timewire_commit_seconds",
+    "From staging to stable storage",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+FANOUT_POSITION: Final = Gauge("timewire_fanout_position_seq", "SeqId up to which inboxes are full")
+FANOUT_MESSAGES: Final = Counter("timewire_fanout_messages", "Messages fanned out")
+FANOUT_REFS: Final = Counter("timewire_fanout_refs", "Inbox entries written")
+CONNECTIONS: Final = Gauge("timewire_connections", "Open WebSocket connections")
+PUSHES: Final = Counter("timewire_pushes", "Push frames handed to connections")
+PAGES: Final = Counter("timewire_pages", "Catch-up pages sent")
+BEHIND: Final = Counter("timewire_behind", "Connections that read too slowly for pushes")
+RESETS: Final = Counter(
+    "timewire_resets", "Cursors that could not be served, by reason", ["reason"]
+)

@@ -1,0 +1,216 @@
+"""The server: the parts put together.  The only place, with ``library``, that chooses a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from timewire.api import Api
+from timewire.auth import Claims, Keys, verify
+from timewire.backends.local_bus import LocalBus
+from timewire.backends.rocksdb import RocksStore
+from timewire.clock import Clock, wall_clock
+from timewire.config import Config
+from timewire.directory import Directory
+from timewire.fanout import FanOut
+from timewire.gateway import Gateway, Policy
+from timewire.hub import Hub
+from timewire.inbox import Inbox
+from timewire.log import MessageLog
+from timewire.protocol import Limits
+from timewire.queries import Queries
+from timewire.send import Sender
+from timewire.sync import Sync
+from timewire.timeline import TimelineStore
+
+DAY_MS: Final = 24 * 60 * 60 * 1000
+EXPIRY_PASSES: Final = 20
+"""How often within an inbox's life the oldest entries are removed."""
+
+MAX_EXPIRY_PAUSE_S: Final = 3600.0
+
+logger = structlog.get_logger("timewire.server")
+
+
+class Store(Protocol):
+    """What a backend brings: the log with what it writes, and the inboxes."""
+
+    @property
+    def log(self) -> MessageLog: ...
+    @property
+    def messages(self) -> TimelineStore: ...
+    @property
+    def directory(self) -> Directory: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    async def aclose(self) -> None:
+        """Finish and release everything."""
+        ...
+
+
+class Server:
+    """A running server.  ``start`` one, ``aclose`` it; ``url`` says where it is."""
+
+    def __init__(self, config: Config, keys: Keys, store: Store, clock: Clock = wall_clock) -> None:
+        self.config = config
+        self.keys = keys
+        self.url = ""
+        self._store = store
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+        self._bus = LocalBus()
+        self._sender = Sender(
+            store.log,
+            store.directory,
+            body_bytes=config.body_bytes,
+            max_members=config.members,
+        )
+        self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
+        self._hub = Hub(store.inbox.position)
+        self._sync = Sync(store.log, store.inbox)
+        self._queries = Queries(store.messages, store.directory, page_entries=config.page_entries)
+        self._policy = _policy(config)
+        self._gateway = Gateway(
+            self._policy,
+            self._verify,
+            clock,
+            hub=self._hub,
+            sender=self._sender,
+            sync=self._sync,
+            queries=self._queries,
+            directory=store.directory,
+        )
+        self._api = Api(
+            config,
+            keys,
+            self._verify,
+            hub=self._hub,
+            bus=self._bus,
+            sender=self._sender,
+            sync=self._sync,
+            queries=self._queries,
+        )
+        self._runner = web.AppRunner(self._application(), access_log=None)
+
+    @classmethod
+    async def start(
+        cls, config: Config, store: Store | None = None, clock: Clock = wall_clock
+    ) -> Server:
+        """Open the data directory, finish what a crash left, and listen.
+
+        Raises ``Unusable`` when the directory or the address cannot be had.
+        """
+        directory = Path(config.data)
+        if store is None:
+            store = await RocksStore.open(
+                directory,
+                clock=clock,
+                durability=config.durability,
+                sync_interval_ms=config.sync_interval_ms,
+                inbox_days=config.inbox_days,
+                keys_days=config.keys_days,
+                cache_mb=config.cache_mb,
+            )
+        server = cls(config, Keys.load(config, directory), store, clock)
+        try:
+            await server._open()
+        except BaseException:
+            await server.aclose()
+            raise
+        return server
+
+    async def _open(self) -> None:
+        self._bus.subscribe(self._hub.publish)
+        self._bus.subscribe(lambda _, position: self._sender.synced(position))
+        behind = self._store.log.head
+        self._run(self._sender.run())
+        self._run(self._fanout.run())
+        # A device may hold a position that a crash took back from fan-out: reach it first.
+        await self._hub.reached(behind)
+        self._run(self._gateway.run())
+        self._run(self._expire())
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1024)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def aclose(self) -> None:
+        """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
+        self._sender.close()
+        await self._gateway.close()
+        await self._runner.cleanup()
+        for task in self._tasks[1:]:
+            task.cancel()
+        _, late = (
+            await asyncio.wait(self._tasks, timeout=self.config.drain_s)
+            if self._tasks
+            else ((), ())
+        )
+        for task in late:
+            task.cancel()
+        await self._store.aclose()
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=self.config.frame_bytes)
+        application.router.add_get("/v1/ws", self._gateway.handle)
+        self._api.install(application)
+        return application
+
+    def _verify(self, token: str, device: str | None) -> Claims:
+        return verify(self.keys.secret, token, device, self._clock())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    async def _expire(self) -> None:
+        """Remove inbox entries at the end of their life."""
+        life_ms = self.config.inbox_days * DAY_MS
+        while True:
+            await asyncio.sleep(min(MAX_EXPIRY_PAUSE_S, life_ms / 1000 / EXPIRY_PASSES))
+            await self._store.inbox.expire(int(self._clock() - life_ms))
+
+
+async def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = await Server.start(config)
+    logger.info("listening", url=server.url, data=config.data)
+    try:
+        await stop.wait()
+    finally:
+        logger.info("draining")
+        await server.aclose()
+
+
+def _policy(config: Config) -> Policy:
+    limits = Limits(
+        frame_bytes=config.frame_bytes,
+        body_bytes=config.body_bytes,
+        page_entries=config.page_entries,
+        sends_in_flight=config.sends_in_flight,
+    )
+    return Policy(
+        limits,
+        sends_per_second=config.sends_per_second,
+        outbox_bytes=config.outbox_bytes,
+        hello_timeout_ms=int(config.hello_timeout_s * 1000),
+        silence_timeout_ms=int(config.silence_timeout_s * 1000),
+        origins=config.origins,
+    )
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        logger.critical("a part of the server has stopped", exc_info=fault)

@@ -1,0 +1,273 @@
+"""One connection's life as a state machine, without sockets, clocks or stores.
+
+    new ──hello──> checking ──> catching ⇄ live          closed from anywhere
+
+What happens comes in as method calls; what is to be done goes out as a list of effects, in order:
+a frame of the server is to be sent, a frame of the device to be carried out, ``Pull`` asks for the
+next page of the inbox, ``Close`` ends the connection.
+
+The switch to live is atomic: ``pulled`` is told the horizon of that very moment, and goes live only
+when the page reaches it.  From then on the gateway pushes all that is published.  So no push is
+sent during catch-up, and none is missed after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from timewire.errors import TimewireError, error
+from timewire.model import Seq
+from timewire.protocol import (
+    Add,
+    Behind,
+    ClientFrame,
+    CloseCode,
+    Create,
+    Credit,
+    GetHistory,
+    Hello,
+    Limits,
+    ListConversations,
+    ListMembers,
+    Live,
+    MarkRead,
+    Ping,
+    Pong,
+    Remove,
+    Reset,
+    ResetReason,
+    Send,
+    ServerFrame,
+    SyncPage,
+    Welcome,
+    problem,
+)
+from timewire.sync import Pulled
+
+MAX_CREDIT_PAGES: Final = 64
+"""Pages that a device may allow in advance; more is taken as this many."""
+
+MAX_BAD_FRAMES: Final = 100
+"""Malformed or misplaced frames on one connection before it is closed as an attack."""
+
+MAX_QUERIES_IN_FLIGHT: Final = 32
+"""Questions of one connection that may be answered at the same time."""
+
+Command = Send | Create | Add | Remove | MarkRead
+Query = GetHistory | ListConversations | ListMembers
+State = Literal["new", "checking", "catching", "live", "closed"]
+
+
+class Pull(msgspec.Struct, frozen=True):
+    """Read the inbox after this position, and answer with ``pulled`` or ``lost``."""
+
+    after: Seq
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close the connection with this code, after everything that was to be sent."""
+
+    code: CloseCode
+
+
+Effect = ServerFrame | Hello | Command | Query | Pull | Close
+Effects = Sequence[Effect]
+
+
+class Session:
+    """See the module.  ``position``: everything up to it has been given to the device."""
+
+    __slots__ = (
+        "bad_frames",
+        "base",
+        "commands",
+        "credit",
+        "device",
+        "limits",
+        "position",
+        "pulling",
+        "queries",
+        "rate",
+        "state",
+        "user",
+    )
+
+    def __init__(self, limits: Limits, rate: Rate) -> None:
+        self.state: State = "new"
+        self.limits = limits
+        self.rate = rate
+        self.user = ""
+        self.device = ""
+        self.base = ""
+        self.position: Seq = 0
+        self.credit = 0
+        self.pulling = False
+        self.commands = 0
+        self.queries = 0
+        self.bad_frames = 0
+
+    # -- from the device ------------------------------------------------------------------------
+
+    def receive(self, frame: ClientFrame, now: int) -> Effects:
+        """A frame from the device, at a time in ms."""
+        if self.state in ("catching", "live"):
+            if isinstance(frame, Command):
+                return self._command(frame, now)
+            return self._other(frame, now)
+        if self.state == "closed":
+            return ()
+        if isinstance(frame, Hello) and self.state == "new":
+            self.state = "checking"
+            self.credit = max(1, min(frame.credit, MAX_CREDIT_PAGES))
+            return (frame,)
+        if isinstance(frame, Ping):
+            return (Pong(frame.id, now),)
+        return self.refuse(error("not_hello"), getattr(frame, "id", ""))
+
+    def refuse(self, fault: TimewireError, id: str = "") -> Effects:
+        """A frame that cannot be taken.  The connection is kept, unless there were too many."""
+        self.bad_frames += 1
+        told = problem(fault, id)
+        if self.bad_frames < MAX_BAD_FRAMES:
+            return (told,)
+        self.state = "closed"
+        return (told, Close(CloseCode.VIOLATION))
+
+    def _command(self, frame: Command, now: int) -> Effects:
+        if self.commands >= self.limits.sends_in_flight:
+            return (problem(error("too_busy"), frame.id),)
+        if not self.rate.take(now):
+            return (problem(error("rate_limited"), frame.id),)
+        self.commands += 1
+        return (frame,)
+
+    def _other(self, frame: ClientFrame, now: int) -> Effects:
+        if isinstance(frame, Credit):
+            self.credit = max(0, min(self.credit + frame.pages, MAX_CREDIT_PAGES))
+            return self._pull()
+        if isinstance(frame, Ping):
+            return (Pong(frame.id, now),)
+        if isinstance(frame, Query):
+            if self.queries >= MAX_QUERIES_IN_FLIGHT:
+                return (problem(error("too_busy"), frame.id),)
+            self.queries += 1
+            return (frame,)
+        return self.refuse(error("hello_twice"))
+
+    # -- hello ----------------------------------------------------------------------------------
+
+    def welcome(self, user: str, device: str, session: str, start: Start, now: int) -> Effects:
+        """The token was good; ``start`` says where the device stands."""
+        self.user, self.device = user, device
+        self.base, self.position = start.base, start.position
+        hello = Welcome(user, device, session, start.base, str(start.position), now, self.limits)
+        if start.reset is not None:
+            return (hello, *self._restart(start.reset, start.position))
+        self.state = "catching"
+        if start.new:
+            return (hello, *self._go_live())
+        return (hello, *self._pull())
+
+    def reject(self, fault: TimewireError) -> Effects:
+        """The token was not good."""
+        self.state = "closed"
+        expired = fault.code == "token_expired"
+        code = CloseCode.TOKEN_EXPIRED if expired else CloseCode.BAD_TOKEN
+        return (problem(fault), Close(code))
+
+    # -- catching up and live -------------------------------------------------------------------
+
+    def pulled(self, page: Pulled, horizon: Seq) -> Effects:
+        """A pull's page has come; ``horizon`` is what has been published up to this moment."""
+        self.pulling = False
+        if self.state != "catching":
+            return ()
+        self.position = page.position
+        sent: tuple[Effect, ...] = ()
+        if page.messages:
+            self.credit -= 1
+            messages = [msgspec.Raw(message) for message in page.messages]
+            sent = (SyncPage(messages, str(page.position), page.has_more),)
+        if page.has_more or page.position < horizon:
+            return (*sent, *self._pull())
+        return (*sent, *self._go_live())
+
+    def lost(self, reason: ResetReason, horizon: Seq) -> Effects:
+        """The position of the device has expired while it was catching up."""
+        self.pulling = False
+        return () if self.state == "closed" else self._restart(reason, horizon)
+
+    def fall_behind(self, position: Seq) -> Effects:
+        """The device reads too slowly: pushes end, all up to ``position`` has been handed out."""
+        self.state, self.position = "catching", position
+        return (Behind(str(position)), *self._pull())
+
+    def _restart(self, reason: ResetReason, horizon: Seq) -> Effects:
+        self.position = horizon
+        return (Reset(reason, self.base, str(horizon)), *self._go_live())
+
+    def _go_live(self) -> Effects:
+        self.state = "live"
+        return (Live(str(self.position)),)
+
+    def _pull(self) -> Effects:
+        if self.state != "catching" or self.pulling or not self.credit:
+            return ()
+        self.pulling = True
+        return (Pull(self.position),)
+
+    # -- answers --------------------------------------------------------------------------------
+
+    def answered(self, frame: Command | Query, answer: ServerFrame | TimewireError) -> Effects:
+        """A command or query was carried out, or refused."""
+        if isinstance(frame, Command):
+            self.commands -= 1
+        else:
+            self.queries -= 1
+        if self.state == "closed":
+            return ()
+        if isinstance(answer, TimewireError):
+            return (problem(answer, frame.id),)
+        return (answer,)
+
+    def close(self, code: CloseCode) -> Effects:
+        """End the connection from this side."""
+        if self.state == "closed":
+            return ()
+        self.state = "closed"
+        return (Close(code),)
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where a device starts: its cursor, and whether it is new or must start again."""
+
+    base: str
+    position: Seq
+    new: bool = False
+    reset: ResetReason | None = None
+
+
+class Rate:
+    """A token bucket: ``a_second`` requests in the long run, a burst of as many; 0 = no limit."""
+
+    __slots__ = ("a_second", "since", "tokens")
+
+    def __init__(self, a_second: float) -> None:
+        self.a_second = a_second
+        self.tokens = a_second
+        self.since = 0
+
+    def take(self, now: int) -> bool:
+        """Whether one more request may pass, at a time in ms."""
+        if not self.a_second:
+            return True
+        gained = max(0, now - self.since) * self.a_second / 1000 if self.since else 0
+        self.tokens = min(self.a_second, self.tokens + gained)
+        self.since = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
