@@ -63,7 +63,7 @@ class MemoryLog:
         found.directory = self.directory.reopened()
         found.messages = self.messages.reopened()
         for record in self._records[: self._head]:
-            found._admit(record)
+            found._admit(msgspec.structs.replace(record, origin=None))
         found._head = self._head
         return found
 

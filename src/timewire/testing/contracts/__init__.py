@@ -25,6 +25,11 @@ The first contract of a port is for every backend.  The others are optional powe
 by a test class; their places have one method more (``crash``, ``damage``, ``block_writes``).
 """
 
+from timewire.testing.contracts.lasting import (
+    TimelineCrashContract,
+    TimelineDamageContract,
+    TimelineReopenContract,
+)
 from timewire.testing.contracts.places import (
     BUCKET_MS,
     KEYS_DAYS,
@@ -38,12 +43,7 @@ from timewire.testing.contracts.places import (
     StoresPlace,
     TimelinesPlace,
 )
-from timewire.testing.contracts.timelines import (
-    TimelineCrashContract,
-    TimelineDamageContract,
-    TimelineReopenContract,
-    TimelineStoreContract,
-)
+from timewire.testing.contracts.timelines import TimelineStoreContract
 
 __all__ = [
     "BUCKET_MS",
