@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -179,14 +179,19 @@ class Server:
             await self._store.inbox.expire(int(self._clock() - life_ms))
 
 
-async def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+def _nothing(server: Server) -> None:
+    """Nobody wants to know that the server has started."""
+
+
+async def run(config: Config, started: Callable[[Server], None] = _nothing) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.  ``started`` is called once it listens."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = await Server.start(config)
     logger.info("listening", url=server.url, data=config.data)
+    started(server)
     try:
         await stop.wait()
     finally:
