@@ -71,9 +71,9 @@ connection keep their order. When an ack came before another send began, its mes
 
 **Messages.** `{{conversation, seq, time, from, id, kind, body, sent}}`: `time` is the server's (ms
 since 1970), `sent` the device's own logical time. Kinds are yours, but for those that the server
-writes: `created` (body `{{kind, members, title}}`), `members` (body `{{joined, left}}`) and `read` (body
-`{{conversation, seq}}`, in one's own `self:` conversation, so that all of one's devices agree). A
-message whose content was removed has only its place and time left.
+writes: `created` (body `{{kind, members, title}}`), `members` (body `{{joined, left}}`) and `read`
+(body `{{conversation, seq}}`, in one's own `self:` conversation, so that all of one's devices
+agree). A message whose content was removed has only its place and time left.
 
 **Conversations.** `direct:alice:bob` (names sorted) comes into being by its first message, and
 `self:alice` likewise; any other name is a group that somebody creates. Members get what is said
