@@ -82,7 +82,10 @@ def find_secret(config: Config, directory: Path) -> str:
 
     Raises ``Unusable`` (directory_unusable) when there is none.
     """
-    return config.secret or _read_key(directory / SECRET_FILE)
+    path = directory / SECRET_FILE
+    if not config.secret and not path.exists():
+        raise error("directory_unusable", f"no secret in {directory}: no server has run there yet")
+    return config.secret or _read_key(path)
 
 
 def mint(

@@ -276,6 +276,8 @@ def _bad(key: str, value: Any, source: str, reason: str) -> Exception:
         expected = "expected `*` or origins like `https://chat.example.com`, without a path"
     elif isinstance(value, str) and (choices := _choices(key)):
         expected = "expected " + " or ".join(f"`{choice}`" for choice in choices)
+    elif "got `str`" in expected:
+        expected = "expected a number" if "float" in expected else "expected a whole number"
     return error("bad_config", f"{source}: {key} = {shown}: {expected}", key=key, source=source)
 
 
