@@ -125,6 +125,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     ),
     "token_expired": (Forbidden, "the token has expired; get a new one"),
     "bad_device": (Forbidden, "the token is for another device"),
+    "replaced": (
+        Forbidden,
+        "another connection has taken this device's name; give every device a name of its own",
+    ),
     "bad_origin": (Forbidden, "this web origin may not connect; add it to `origins`"),
     "bad_admin_key": (Forbidden, "this call needs the admin key as a bearer token"),
     "not_member": (Forbidden, "you are not a member of this conversation"),
@@ -132,6 +136,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
+    "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # later, perhaps
     "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
@@ -142,6 +147,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "shutting_down": (Retryable, "the server is stopping; connect again and repeat"),
     "not_connected": (Retryable, "there is no connection now; repeat when there is one"),
     "outcome_unknown": (UnknownOutcome, "the store failed while writing; repeat with the same id"),
+    "server_fault": (TimewireError, "something is wrong with the server; its log says what"),
     # the Timeline library
     "bad_timeline": (
         Invalid,
@@ -169,6 +175,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         "this data directory was written by a newer Timewire; upgrade this one",
     ),
     "directory_unusable": (Unusable, "the data directory cannot be opened; see the reason"),
+    "wrong_store": (
+        Unusable,
+        "this store is another user's or another device's; every device needs one of its own",
+    ),
     "bad_config": (
         Unusable,
         "a configuration key or value is not known; see docs/CONFIGURATION.md",

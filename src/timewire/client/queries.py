@@ -1,0 +1,129 @@
+"""Questions to the server, page by page: history, conversations, members."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol, TypeVar
+from uuid import uuid4
+
+import msgspec
+
+from timewire.client.session import Query
+from timewire.model import ConversationKind, Message, Seq, decode_message
+from timewire.protocol import (
+    ConversationPage,
+    ConversationState,
+    GetHistory,
+    HistoryPage,
+    ListConversations,
+    ListMembers,
+    MemberPage,
+)
+
+PAGE_ENTRIES: Final = 100
+"""Asked for at a time, where the app does not say how many."""
+
+Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage)
+
+
+class Ask(Protocol):
+    """Gets the answer to a query, over as many connections as it takes.
+
+    Raises why it was refused.
+    """
+
+    async def __call__(self, query: Query, kind: type[Page], /) -> Page:
+        """The answer, which is of this kind."""
+        ...
+
+
+class HistorySlice(msgspec.Struct, frozen=True):
+    """Messages in the order asked for; ``has_more``: there are more in that direction."""
+
+    messages: list[Message]
+    has_more: bool
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A conversation as its member sees it; ``unread`` does not count one's own messages.
+
+    ``member``: whether the user is one still.  ``read``: the SeqId up to which the user has read.
+    """
+
+    name: str
+    kind: ConversationKind
+    title: str
+    member: bool
+    read: Seq
+    unread: int
+    last: Message | None = None
+
+
+def new_id() -> str:
+    """An id that nobody else has."""
+    return uuid4().hex
+
+
+async def history(
+    ask: Ask,
+    conversation: str,
+    *,
+    after: Seq | None = None,
+    before: Seq | None = None,
+    limit: int = PAGE_ENTRIES,
+) -> HistorySlice:
+    """Messages past ``after``, oldest first, or below ``before`` (or all), newest first."""
+    query = GetHistory(new_id(), conversation, after, before, limit)
+    page = await ask(query, HistoryPage)
+    return HistorySlice([decode_message(raw) for raw in page.messages], page.has_more)
+
+
+async def scroll(
+    ask: Ask, conversation: str, *, after: Seq | None = None, before: Seq | None = None
+) -> AsyncIterator[Message]:
+    """All messages past ``after``, oldest first, or below ``before`` (or all), newest first."""
+    more = True
+    while more:
+        page = await history(ask, conversation, after=after, before=before)
+        for message in page.messages:
+            yield message
+        more = page.has_more and bool(page.messages)
+        if more and after is not None:
+            after = page.messages[-1].seq
+        elif more:
+            before = page.messages[-1].seq
+
+
+async def conversations(ask: Ask) -> AsyncIterator[Conversation]:
+    """All of the user's conversations, by name."""
+    after, more = "", True
+    while more:
+        query = ListConversations(new_id(), after, PAGE_ENTRIES)
+        page = await ask(query, ConversationPage)
+        for state in page.conversations:
+            yield _conversation(state)
+            after = state.conversation
+        more = page.has_more and bool(page.conversations)
+
+
+async def members(ask: Ask, conversation: str) -> AsyncIterator[str]:
+    """All present members of a conversation, by name."""
+    after, more = "", True
+    while more:
+        page = await ask(ListMembers(new_id(), conversation, after, PAGE_ENTRIES), MemberPage)
+        for member in page.members:
+            yield member
+            after = member
+        more = page.has_more and bool(page.members)
+
+
+def _conversation(state: ConversationState) -> Conversation:
+    return Conversation(
+        state.conversation,
+        state.kind,
+        state.title,
+        state.member,
+        state.read,
+        state.unread,
+        None if state.last is None else decode_message(state.last),
+    )

@@ -1,0 +1,32 @@
+"""After a reset: what a device fetches so that it agrees with all others again.
+
+The device keeps the messages that it has, if they still mean something (``Change.reset``).  Of each conversation with news it fetches the newest
+page of history and the read mark.  Between that page and what it had there may be a gap, which the
+app can read with ``history``; that is what the ``Reset`` event says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from timewire.client.queries import Ask, conversations, history
+from timewire.client.store import Store
+from timewire.errors import Forbidden, NotFound
+from timewire.model import Message, Seq
+
+Fetched = Callable[[Sequence[Message], dict[str, Seq]], Awaitable[None]]
+"""Takes messages, oldest first, and read marks; waits while the app is busy with earlier ones."""
+
+
+async def rebuild(ask: Ask, store: Store, fetched: Fetched) -> None:
+    """Fetch what is needed.  It may be broken off and begun again at any time."""
+    async for conversation in conversations(ask):
+        last = conversation.last.seq if conversation.last else 0
+        messages: list[Message] = []
+        if last > store.last(conversation.name):
+            try:
+                messages = (await history(ask, conversation.name)).messages
+            except (Forbidden, NotFound):
+                # It was lost to the user between the list and the question.
+                continue
+        await fetched(messages[::-1], {conversation.name: conversation.read})
