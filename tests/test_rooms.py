@@ -1,11 +1,10 @@
 from typing import Any
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.client import Conversation
 from timewire.model import Message
-from timewire.protocol import ConversationState
 from timewire.rooms import MAX_LINES, Room, Rooms
 
 ME = "alice"
@@ -19,9 +18,9 @@ def control(seq: int, kind: str, conversation: str = "team", /, **body: Any) -> 
     return Message(conversation, seq, seq * 10, "bob", "", kind, body)
 
 
-def state(name: str = "team", **values: Any) -> ConversationState:
+def state(name: str = "team", **values: Any) -> Conversation:
     given = {"kind": "group", "title": "", "member": True, "read": 0, "unread": 0} | values
-    return ConversationState(name, **given)
+    return Conversation(name, **given)
 
 
 def seqs(room: Room) -> list[int]:
@@ -42,8 +41,7 @@ def test_lines_are_in_order_and_each_message_is_there_once(order: list[int]) -> 
 
 def test_a_room_of_the_list_shows_its_newest_message_and_the_counts_of_the_server() -> None:
     rooms = Rooms(ME)
-    last = msgspec.Raw(msgspec.json.encode(message(9)))
-    rooms.state(state(title="Team\x1b", read=4, unread=3, last=last))
+    rooms.state(state(title="Team\x1b", read=4, unread=3, last=message(9)))
     room = rooms.room("team")
 
     assert (room.title, room.read, room.unread, room.last) == ("Team�", 4, 3, 9)

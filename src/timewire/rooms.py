@@ -11,8 +11,8 @@ from typing import Final, Literal
 import msgspec
 
 from timewire import showing
-from timewire.model import CONTROL_KINDS, MEMBERS, READ, SELF, Message, Seq, decode_message
-from timewire.protocol import ConversationState
+from timewire.client import Conversation
+from timewire.model import CONTROL_KINDS, MEMBERS, READ, SELF, Message, Seq
 
 MAX_LINES: Final = 2000
 """Lines that a room keeps; older ones can be asked for again."""
@@ -76,13 +76,13 @@ class Rooms:
 
     # -- what the server tells ------------------------------------------------------------------
 
-    def state(self, state: ConversationState) -> None:
+    def state(self, state: Conversation) -> None:
         """A conversation from the list."""
-        room = self.room(state.conversation)
+        room = self.room(state.name)
         room.title, room.member = showing.printable(state.title), state.member
         room.read, room.unread = max(room.read, state.read), state.unread
         if state.last is not None:
-            self._place(room, decode_message(state.last))
+            self._place(room, state.last)
 
     def history(self, name: str, messages: Iterable[Message], has_more: bool) -> None:
         """A page of messages from before the oldest line."""
