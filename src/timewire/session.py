@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from timewire.errors import TimewireError, error
+from timewire.errors import Invalid, TimewireError, error
 from timewire.model import Seq
 from timewire.protocol import (
     Add,
@@ -129,6 +129,8 @@ class Session:
 
     def refuse(self, fault: TimewireError, id: str = "") -> Effects:
         """A frame that cannot be taken.  The connection is kept, unless there were too many."""
+        if self.state == "closed":
+            return ()
         self.bad_frames += 1
         told = problem(fault, id)
         if self.bad_frames < MAX_BAD_FRAMES:
@@ -146,7 +148,7 @@ class Session:
 
     def _other(self, frame: ClientFrame, now: int) -> Effects:
         if isinstance(frame, Credit):
-            self.credit = max(0, min(self.credit + frame.pages, MAX_CREDIT_PAGES))
+            self.credit = min(self.credit + max(0, frame.pages), MAX_CREDIT_PAGES)
             return self._pull()
         if isinstance(frame, Ping):
             return (Pong(frame.id, now),)
@@ -172,7 +174,10 @@ class Session:
         return (hello, *self._pull())
 
     def reject(self, fault: TimewireError) -> Effects:
-        """The token was not good."""
+        """The token was not good.  A hello that is wrong in itself may be said again."""
+        if isinstance(fault, Invalid):
+            self.state = "new"
+            return self.refuse(fault)
         self.state = "closed"
         expired = fault.code == "token_expired"
         code = CloseCode.TOKEN_EXPIRED if expired else CloseCode.BAD_TOKEN
