@@ -1,11 +1,32 @@
 """The memory backend keeps every contract."""
 
-from timewire.backends.memory import MemoryTimelines
+import pytest
+
+from timewire.backends.local_bus import LocalBus
+from timewire.backends.memory import MemoryStore, MemoryTimelines
 from timewire.testing.contracts import (
+    BUCKET_MS,
+    KEYS_DAYS,
+    BusContract,
+    CrashingStoresPlace,
     CrashingTimelinesPlace,
+    DirectoryContract,
+    DirectoryReopenContract,
+    FailingStoresPlace,
+    InboxContract,
+    InboxCrashContract,
+    InboxReopenContract,
+    LogCrashContract,
+    LogFailureContract,
+    LogOriginContract,
+    LogReopenContract,
+    MessageLogContract,
+    Place,
     TimelineCrashContract,
     TimelineReopenContract,
     TimelineStoreContract,
+    stores_machine,
+    timeline_machine,
 )
 
 
@@ -21,7 +42,8 @@ class MemoryTimelinesPlace(CrashingTimelinesPlace):
             await self.store.aclose()
 
     async def crash(self) -> None:
-        """A store that is not closed keeps what is staged from what is reopened."""
+        # What is reopened without having been closed lacks what was only staged.
+        self.store = self.store and self.store.reopened()
 
 
 class TestTimelines(TimelineStoreContract):
@@ -34,3 +56,133 @@ class TestTimelinesReopened(TimelineReopenContract):
 
 class TestTimelinesCrashed(TimelineCrashContract):
     place = MemoryTimelinesPlace
+
+
+TestTimelineMachine = timeline_machine(MemoryTimelinesPlace).TestCase
+
+
+class MemoryPlace(CrashingStoresPlace, FailingStoresPlace):
+    store: MemoryStore | None = None
+
+    async def open(self) -> MemoryStore:
+        if self.store:
+            self.store = self.store.reopened()
+        else:
+            self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS, keys_days=KEYS_DAYS)
+        return self.store
+
+    async def close(self) -> None:
+        if self.store:
+            await self.store.aclose()
+
+    async def crash(self) -> None:
+        self.store = self.store and self.store.reopened()
+
+    def block_writes(self) -> None:
+        assert self.store
+        self.store.log.writable = False
+
+    def allow_writes(self) -> None:
+        assert self.store
+        self.store.log.writable = True
+
+
+class TestLog(MessageLogContract):
+    place = MemoryPlace
+
+
+class TestLogOrigin(LogOriginContract):
+    place = MemoryPlace
+
+
+class TestLogFailing(LogFailureContract):
+    place = MemoryPlace
+
+
+class TestLogReopened(LogReopenContract):
+    place = MemoryPlace
+
+
+class TestLogCrashed(LogCrashContract):
+    place = MemoryPlace
+
+
+class TestInbox(InboxContract):
+    place = MemoryPlace
+
+
+class TestInboxReopened(InboxReopenContract):
+    place = MemoryPlace
+
+
+class TestInboxCrashed(InboxCrashContract):
+    place = MemoryPlace
+
+
+class TestDirectory(DirectoryContract):
+    place = MemoryPlace
+
+
+class TestDirectoryReopened(DirectoryReopenContract):
+    place = MemoryPlace
+
+
+TestStoresMachine = stores_machine(MemoryPlace).TestCase
+
+
+class LocalBusPlace(Place[LocalBus]):
+    async def open(self) -> LocalBus:
+        return LocalBus()
+
+    async def close(self) -> None:
+        pass
+
+
+class TestLocalBus(BusContract):
+    place = LocalBusPlace
+
+    async def test_everything_has_arrived_when_publish_returns(self, store: LocalBus) -> None:
+        heard: list[tuple[str, int]] = []
+        store.subscribe(lambda _, position: heard.append(("a", position)))
+        store.subscribe(lambda _, position: heard.append(("b", position)))
+        store.publish([], 1)
+        store.publish([], 2)
+        assert heard == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+
+    async def test_a_failing_subscriber_keeps_nothing_from_the_others(
+        self, store: LocalBus, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        heard: list[int] = []
+        store.subscribe(lambda _, position: [][position])
+        store.subscribe(lambda _, position: heard.append(position))
+        store.publish([], 7)
+        assert heard == [7]
+        assert "position 7" in caplog.text
+
+    async def test_subscribers_may_come_and_go_while_called(self, store: LocalBus) -> None:
+        heard: list[str] = []
+
+        def first(_: object, position: int) -> None:
+            stop_second()
+            store.subscribe(lambda _, position: heard.append(f"third {position}"))
+
+        stop_first = store.subscribe(first)
+        stop_second = store.subscribe(lambda _, position: heard.append(f"second {position}"))
+        store.publish([], 1)
+        assert heard == []
+        stop_first()
+        store.publish([], 2)
+        assert heard == ["third 2"]
+
+    async def test_a_function_may_subscribe_twice(self, store: LocalBus) -> None:
+        heard: list[int] = []
+
+        def subscriber(_: object, position: int) -> None:
+            heard.append(position)
+
+        stop = store.subscribe(subscriber)
+        store.subscribe(subscriber)
+        store.publish([], 1)
+        stop()
+        store.publish([], 2)
+        assert heard == [1, 1, 2]

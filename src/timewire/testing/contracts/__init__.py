@@ -25,14 +25,33 @@ The first contract of a port is for every backend.  The others are optional powe
 by a test class; their places have one method more (``crash``, ``damage``, ``block_writes``).
 """
 
-from timewire.testing.contracts.lasting import (
+from timewire.testing.contracts.buses import (
+    BusContract,
+)
+from timewire.testing.contracts.directories import (
+    DirectoryContract,
+    DirectoryReopenContract,
+)
+from timewire.testing.contracts.inboxes import (
+    InboxContract,
+    InboxCrashContract,
+    InboxReopenContract,
+)
+from timewire.testing.contracts.lasting_logs import (
+    LogCrashContract,
+    LogFailureContract,
+    LogReopenContract,
+)
+from timewire.testing.contracts.lasting_timelines import (
     TimelineCrashContract,
     TimelineDamageContract,
     TimelineReopenContract,
 )
+from timewire.testing.contracts.logs import LogOriginContract, MessageLogContract
 from timewire.testing.contracts.places import (
     BUCKET_MS,
     KEYS_DAYS,
+    Contract,
     CrashingStoresPlace,
     CrashingTimelinesPlace,
     DamagingTimelinesPlace,
@@ -43,11 +62,30 @@ from timewire.testing.contracts.places import (
     StoresPlace,
     TimelinesPlace,
 )
-from timewire.testing.contracts.timelines import TimelineStoreContract
+from timewire.testing.contracts.stores_machine import stores_machine
+from timewire.testing.contracts.timeline_machine import timeline_machine
+from timewire.testing.contracts.timelines import (
+    TimelineStoreContract,
+)
 
 __all__ = [
+    "BusContract",
+    "DirectoryContract",
+    "DirectoryReopenContract",
+    "InboxContract",
+    "InboxCrashContract",
+    "InboxReopenContract",
+    "TimelineCrashContract",
+    "TimelineDamageContract",
+    "TimelineReopenContract",
+    "LogCrashContract",
+    "LogFailureContract",
+    "LogOriginContract",
+    "LogReopenContract",
+    "MessageLogContract",
     "BUCKET_MS",
     "KEYS_DAYS",
+    "Contract",
     "CrashingStoresPlace",
     "CrashingTimelinesPlace",
     "DamagingTimelinesPlace",
@@ -56,9 +94,8 @@ __all__ = [
     "Place",
     "Stores",
     "StoresPlace",
-    "TimelineCrashContract",
-    "TimelineDamageContract",
-    "TimelineReopenContract",
-    "TimelineStoreContract",
     "TimelinesPlace",
+    "TimelineStoreContract",
+    "stores_machine",
+    "timeline_machine",
 ]

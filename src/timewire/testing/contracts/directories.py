@@ -1,0 +1,184 @@
+"""Contracts of the port ``Directory``: it is changed through the log that it belongs to."""
+
+from __future__ import annotations
+
+from timewire.directory import Device, Membership
+from timewire.model import (
+    Change,
+    Conversation,
+    Created,
+    Draft,
+    Members,
+    Read,
+    Window,
+    encode_change,
+)
+from timewire.testing.contracts.logs import put
+from timewire.testing.contracts.places import Contract, Stores, StoresPlace
+
+
+async def change(store: Stores, conversation: str, change: Change, *, sender: str = "alice") -> int:
+    """Put a message with a change into the log; its SeqId."""
+    payload = encode_change(sender, "", change)
+    [receipt] = await put(store.log, Draft(conversation, sender, "", payload, change))
+    return receipt.seq
+
+
+async def known(store: Stores, name: str) -> Conversation:
+    """A conversation that must be there."""
+    found = await store.directory.conversation(name)
+    assert found is not None
+    return found
+
+
+class DirectoryContract(Contract[StoresPlace]):
+    """What every directory promises."""
+
+    async def test_nobody_is_there_at_first(self, store: Stores) -> None:
+        assert await store.directory.conversation("team") is None
+        assert await store.directory.members("team") == []
+        assert await store.directory.memberships("alice") == []
+        assert await store.directory.read_mark("alice", "team") == 0
+        assert list(await store.directory.devices("alice")) == []
+
+    async def test_a_conversation_is_made_by_its_first_message(self, store: Stores) -> None:
+        seq = await change(store, "team", Created("group", ["carol", "alice"], "The team"))
+
+        team = await known(store, "team")
+        assert (team.name, team.kind, team.title) == ("team", "group", "The team")
+        assert (team.created, team.changed) == (seq, seq)
+        assert team.windows == {"carol": [Window(seq)], "alice": [Window(seq)]}
+        assert list(team.windows) == ["carol", "alice"]  # in the order in which they joined
+        assert await store.directory.members("team") == ["alice", "carol"]
+        assert await store.directory.memberships("alice") == [Membership("team", [Window(seq)], 0)]
+
+    async def test_changes_show_as_soon_as_they_are_staged(self, store: Stores) -> None:
+        created = Created("group", ["alice"])
+        first = store.log.append([Draft("team", "alice", "1", b"{}", created)])
+        assert (await known(store, "team")).is_member("alice")
+        second = store.log.append(
+            [Draft("team", "alice", "2", b"{}", Members(joined=["bob"], left=["alice"]))]
+        )
+        team = await known(store, "team")
+        assert (team.is_member("alice"), team.is_member("bob")) == (False, True)
+        assert await store.directory.members("team") == ["bob"]
+        assert [m.conversation for m in await store.directory.memberships("bob")] == ["team"]
+        third = store.log.append([Draft("self:bob", "bob", "3", b"{}", Read("team", 1))])
+        assert await store.directory.read_mark("bob", "team") == 1
+        for answer in (first, second, third):
+            await answer
+
+    async def test_windows_are_exact(self, store: Stores) -> None:
+        created = await change(store, "team", Created("group", ["alice", "bob"]))
+        left = await change(store, "team", Members(left=["bob"]))
+        back = await change(store, "team", Members(joined=["bob", "carol"]))
+        gone = await change(store, "team", Members(left=["bob", "alice"]))
+
+        team = await known(store, "team")
+        assert team.windows == {
+            "alice": [Window(created, gone)],
+            "bob": [Window(created, left), Window(back, gone)],
+            "carol": [Window(back)],
+        }
+        assert team.changed == gone
+        assert team.members_at(created) == ["alice", "bob"]
+        assert team.members_at(left) == ["alice", "bob"]
+        assert team.members_at(back) == ["alice", "bob", "carol"]
+        assert team.members_at(gone) == ["alice", "bob", "carol"]
+        assert team.members_at(gone + 1) == ["carol"]
+        assert await store.directory.members("team") == ["carol"]
+        windows = [Window(created, left), Window(back, gone)]
+        assert await store.directory.memberships("bob") == [Membership("team", windows, 0)]
+
+    async def test_joining_twice_and_leaving_from_outside_change_nothing(
+        self, store: Stores
+    ) -> None:
+        created = await change(store, "team", Created("group", ["alice"]))
+        await change(store, "team", Members(joined=["alice"], left=["bob"]))
+
+        team = await known(store, "team")
+        assert team.windows == {"alice": [Window(created)]}
+        assert await store.directory.memberships("bob") == []
+
+    async def test_members_come_in_pages_in_byte_order(self, store: Stores) -> None:
+        names = ["b", "a", "aa", "A", "é", "群", "\uffff", "🙂", "z" * 128]
+        await change(store, "team", Created("group", names))
+        await change(store, "team:", Created("group", ["other"]))
+        await change(store, "team", Members(left=["aa"]))
+
+        present = sorted(set(names) - {"aa"}, key=str.encode)
+        assert await store.directory.members("team") == present
+        assert await store.directory.members("team", limit=3) == present[:3]
+        assert await store.directory.members("team", after=present[2], limit=3) == present[3:6]
+        assert await store.directory.members("team", after="aa") == present[present.index("b") :]
+        assert await store.directory.members("team", after=present[-1]) == []
+
+    async def test_memberships_come_in_pages_in_byte_order(self, store: Stores) -> None:
+        names = ["b", "a", "direct:alice:bob", "a:", "é", "群", "\uffff", "🙂", "self:alice"]
+        made = {name: await change(store, name, Created("group", ["alice"])) for name in names}
+        await change(store, "c", Created("group", ["alic", "alice2"]))
+        left = await change(store, "b", Members(left=["alice"]))
+
+        found = await store.directory.memberships("alice")
+        in_order = sorted(names, key=str.encode)
+        assert [m.conversation for m in found] == in_order
+        assert {m.conversation: m.windows for m in found} == {
+            name: [Window(seq, left if name == "b" else 0)] for name, seq in made.items()
+        }
+        assert await store.directory.memberships("alice", limit=4) == found[:4]
+        assert await store.directory.memberships("alice", after=in_order[3], limit=2) == found[4:6]
+        assert await store.directory.memberships("alice", after=in_order[-1]) == []
+
+    async def test_marks_only_grow(self, store: Stores) -> None:
+        seq = await change(store, "team", Created("group", ["alice", "bob"]))
+        for mark, expected in [(3, 3), (2, 3), (9, 9)]:
+            await change(store, "self:alice", Read("team", mark))
+            assert await store.directory.read_mark("alice", "team") == expected
+        assert await store.directory.read_mark("bob", "team") == 0
+        assert await store.directory.read_mark("alice", "tea") == 0
+        assert await store.directory.memberships("alice") == [Membership("team", [Window(seq)], 9)]
+        assert await store.directory.memberships("bob") == [Membership("team", [Window(seq)], 0)]
+
+    async def test_devices_are_listed_by_name(self, store: Stores) -> None:
+        for device, time in [("phone", 100), ("laptop", 200), ("phone", 300), ("平板", 5)]:
+            await store.directory.seen("alice", device, time)
+        await store.directory.seen("alic", "other", 1)
+
+        devices = [Device("laptop", 200), Device("phone", 300), Device("平板", 5)]
+        assert list(await store.directory.devices("alice")) == devices
+        assert list(await store.directory.devices("alice", limit=2)) == devices[:2]
+        assert list(await store.directory.devices("bob")) == []
+
+
+class DirectoryReopenContract(Contract[StoresPlace]):
+    """What a directory promises that outlives its process."""
+
+    async def test_everything_is_there_again(self, store: Stores) -> None:
+        created = await change(store, "team", Created("group", ["bob", "alice"], "The team"))
+        left = await change(store, "team", Members(joined=["carol"], left=["bob"]))
+        back = await change(store, "team", Members(joined=["bob"]))
+        await change(store, "self:alice", Read("team", left))
+        await store.directory.seen("alice", "phone", 100)
+
+        await self.at.close()
+        store = await self.at.open()
+        team = await known(store, "team")
+        assert (team.kind, team.title) == ("group", "The team")
+        assert (team.created, team.changed) == (created, back)
+        assert team.windows == {
+            "bob": [Window(created, left), Window(back)],
+            "alice": [Window(created)],
+            "carol": [Window(left)],
+        }
+        assert sorted(team.members_at(left)) == ["alice", "bob", "carol"]
+        assert await store.directory.members("team") == ["alice", "bob", "carol"]
+        assert await store.directory.memberships("alice") == [
+            Membership("team", [Window(created)], left)
+        ]
+        assert await store.directory.read_mark("alice", "team") == left
+        assert list(await store.directory.devices("alice")) == [Device("phone", 100)]
+
+        gone = await change(store, "team", Members(left=["alice"]))
+        await change(store, "self:alice", Read("team", 1))
+        assert (await known(store, "team")).windows["alice"] == [Window(created, gone)]
+        assert await store.directory.read_mark("alice", "team") == left
