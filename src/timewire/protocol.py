@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from timewire.errors import TimewireError, error
-from timewire.model import ConversationKind, Seq
+from timewire.model import ConversationKind, Message, Seq
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
@@ -269,7 +269,7 @@ class ConversationState(msgspec.Struct, frozen=True):
     member: bool
     read: Seq
     unread: int
-    last: msgspec.Raw | None = None
+    last: Message | None = None
 
 
 class ConversationPage(Frame, tag="conversation_page"):

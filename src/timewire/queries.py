@@ -20,6 +20,7 @@ from timewire.model import (
     Entry,
     Seq,
     Window,
+    decode_message,
     message_head,
     message_json,
 )
@@ -121,7 +122,7 @@ class Queries:
             conversation.is_member(user),
             mine.read,
             await self._unread.count(user, mine),
-            _show(message_head(conversation.name), newest[0]) if newest else None,
+            decode_message(_show(message_head(conversation.name), newest[0])) if newest else None,
         )
 
     async def _members(self, user: str, query: ListMembers) -> MemberPage:

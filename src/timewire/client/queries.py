@@ -125,5 +125,5 @@ def _conversation(state: ConversationState) -> Conversation:
         state.member,
         state.read,
         state.unread,
-        None if state.last is None else decode_message(state.last),
+        state.last,
     )
