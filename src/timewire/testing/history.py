@@ -1,0 +1,252 @@
+"""What happened, as the devices of a run saw it: the input of the checker.
+
+A run records every attempt to send, every frame that moved a device on, every page of history that
+was read, every connection's beginning, and at its end, when all is quiet: what each device holds,
+and each conversation read in full by everyone who was ever in it.  The messages that were read
+from history are the truth that all else is compared with.
+
+Times are whole numbers of one clock of the run: only their order counts.  Positions are SeqIds: a
+recorder reads them from the cursors of a one-log server, whose text they are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from timewire.model import CREATED, MEMBERS, READ, Message, Ref, Seq, Window
+
+Place = tuple[str, Seq]
+"""Where a message is: its conversation and its SeqId."""
+
+Outcome = Literal["acked", "refused", "unknown"]
+Way = Literal["page", "push", "ack"]
+
+
+class Who(msgspec.Struct, frozen=True, order=True):
+    """A device of a user."""
+
+    user: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.device}"
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try of one command, and what the message is to be; a retry is another attempt.
+
+    ``ended`` is the time of the answer; an attempt whose answer never came is ``unknown``.
+    """
+
+    who: Who
+    id: str
+    conversation: str
+    kind: str
+    body: dict[str, Any]
+    began: int
+    ended: int
+    outcome: Outcome
+    seq: Seq = 0
+    time: int = 0
+    code: str = ""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A connection's beginning: the cursor given (None: a new device) and the position told.
+
+    ``cursor_is`` says what the run knows of the cursor; ``reset`` what the server said of it.
+    ``base`` names the user's inbox of this log.
+    """
+
+    who: Who
+    connection: int
+    at: int
+    position: Seq
+    cursor: Seq | None = None
+    cursor_is: Literal["good", "garbage", "other_user", "other_log", "future", "expired"] = "good"
+    reset: str | None = None
+    base: str = ""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A frame that moved a device from one position to another: page, push, live or at."""
+
+    who: Who
+    connection: int
+    at: int
+    way: Literal["page", "push", "live", "at"]
+    after: Seq
+    upto: Seq
+    messages: tuple[Message, ...] = ()
+
+
+class HistoryRead(msgspec.Struct, frozen=True):
+    """A page of history: forward past ``after``, or backward below ``before`` (None: newest)."""
+
+    user: str
+    conversation: str
+    began: int
+    ended: int
+    limit: int
+    messages: tuple[Message, ...]
+    has_more: bool
+    after: Seq | None = None
+    before: Seq | None = None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A message that a device has shown to its app, and how it got there."""
+
+    message: Message
+    way: Way
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What a device has at the end: everything with ``after < seq <= upto``, as it was shown.
+
+    Own messages past ``upto`` may be there as well: an ack does not move the cursor.
+    ``marks``: how far each conversation is read, as far as the device knows.
+    """
+
+    who: Who
+    after: Seq
+    upto: Seq
+    shown: tuple[Shown, ...]
+    marks: dict[str, Seq] = {}
+
+
+class InboxDump(msgspec.Struct, frozen=True):
+    """A user's inbox as it is stored.  ``position``: fan-out has reached it."""
+
+    user: str
+    floor: Seq
+    position: Seq
+    refs: tuple[Ref, ...]
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """The server was ended without warning, and was there again at this time."""
+
+    at: int
+
+
+class History(msgspec.Struct):
+    """All that happened in a run."""
+
+    attempts: list[Attempt] = []
+    starts: list[Start] = []
+    steps: list[Step] = []
+    reads: list[HistoryRead] = []
+    holdings: list[Holding] = []
+    inboxes: list[InboxDump] = []
+    restarts: list[Restart] = []
+
+
+class Facts:
+    """What follows from a history: the stored messages, and who was to get each.
+
+    Members are worked out here once more, from the control messages in the log alone.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.stored: dict[Place, Message] = {}
+        for read in history.reads:
+            for message in read.messages:
+                self.stored.setdefault(place(message), message)
+        self.timelines: dict[str, list[Message]] = defaultdict(list)
+        self.by_id: dict[tuple[str, str], list[Message]] = defaultdict(list)
+        for message in sorted(self.stored.values(), key=lambda message: message.seq):
+            self.timelines[message.conversation].append(message)
+            if message.id:
+                self.by_id[message.sender, message.id].append(message)
+        self.windows = {name: _windows(log) for name, log in self.timelines.items()}
+        self.attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+        for attempt in history.attempts:
+            self.attempts[attempt.who.user, attempt.id].append(attempt)
+        self._visible: dict[tuple[str, str], list[Seq]] = {}
+        self._inboxes: dict[str, list[Message]] = {}
+
+    def is_member(self, user: str, where: Place) -> bool:
+        """Whether the user was a member of the conversation at this SeqId."""
+        windows = self.windows.get(where[0], {}).get(user, ())
+        return any(window.holds(where[1]) for window in windows)
+
+    def visible(self, user: str, conversation: str) -> list[Seq]:
+        """SeqIds of all messages of a conversation that the user may read, growing."""
+        key = (user, conversation)
+        if key not in self._visible:
+            log = self.timelines.get(conversation, ())
+            self._visible[key] = [m.seq for m in log if self.is_member(user, place(m))]
+        return self._visible[key]
+
+    def inbox(self, user: str, after: Seq = 0, upto: Seq | None = None) -> list[Message]:
+        """Messages with ``after < seq <= upto`` that belong into a user's inbox, in order."""
+        if user not in self._inboxes:
+            names = [name for name, windows in self.windows.items() if user in windows]
+            found = [m for name in names for m in self.timelines[name]]
+            mine = [m for m in found if self.is_member(user, place(m))]
+            self._inboxes[user] = sorted(mine, key=lambda message: message.seq)
+        inbox = self._inboxes[user]
+        start = bisect_right(inbox, after, key=lambda message: message.seq)
+        end = len(inbox)
+        if upto is not None:
+            end = bisect_right(inbox, upto, key=lambda message: message.seq)
+        return inbox[start:end]
+
+    def wrote(self, who: Who, message: Message) -> bool:
+        """Whether this very device tried to send the message."""
+        tries = self.attempts.get((message.sender, message.id), ())
+        return any(attempt.who == who for attempt in tries)
+
+    def marks(self, user: str) -> dict[str, Seq]:
+        """How far the user has read each conversation, by the marks that are stored."""
+        marks: dict[str, Seq] = {}
+        for message in self.timelines.get(f"self:{user}", ()):
+            if message.kind == READ:
+                name, seq = message.body["conversation"], message.body["seq"]
+                marks[name] = max(seq, marks.get(name, 0))
+        return marks
+
+    def observations(self) -> Iterator[tuple[str, Message]]:
+        """Every message that anyone was given, and by which way."""
+        for step in self.history.steps:
+            for message in step.messages:
+                yield f"a {step.way} to {step.who}", message
+        for read in self.history.reads:
+            for message in read.messages:
+                yield f"a history page for {read.user}", message
+        for holding in self.history.holdings:
+            for shown in holding.shown:
+                yield f"what {holding.who} has shown", shown.message
+
+
+def place(message: Message) -> Place:
+    """Where a message is."""
+    return message.conversation, message.seq
+
+
+def _windows(log: list[Message]) -> dict[str, list[Window]]:
+    """When everyone was a member, from a conversation's control messages."""
+    windows: dict[str, list[Window]] = defaultdict(list)
+    present: dict[str, Seq] = {}
+    for message in log:
+        joined: list[str] = []
+        left: list[str] = []
+        if message.kind == CREATED:
+            joined = message.body["members"]
+        elif message.kind == MEMBERS:
+            joined, left = message.body["joined"], message.body["left"]
+        for user in joined:
+            present.setdefault(user, message.seq)
+        for user in left:
+            if user in present:
+                windows[user].append(Window(present.pop(user), message.seq))
+    for user, since in present.items():
+        windows[user].append(Window(since))
+    return windows

@@ -1,0 +1,762 @@
+"""The checker finds nothing in what is right, and everything in what is wrong."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timewire.model import Message, Ref
+from timewire.testing.checker import MAX_VIOLATIONS_A_RULE, RULES, Violation, check, report
+from timewire.testing.history import (
+    Attempt,
+    Facts,
+    History,
+    HistoryRead,
+    Holding,
+    InboxDump,
+    Restart,
+    Shown,
+    Start,
+    Step,
+    Who,
+)
+
+replace = msgspec.structs.replace
+
+PHONE, LAPTOP = Who("alice", "phone"), Who("alice", "laptop")
+BOB, CAROL = Who("bob", "phone"), Who("carol", "phone")
+DEVICES = (PHONE, LAPTOP, BOB, CAROL)
+
+
+class Twin:
+    """A perfect server with perfect devices, which writes down what happens.
+
+    Everything is at once: a message is stored, and pushed to every live device of its members.
+    """
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.log: list[Message] = []
+        self.members: dict[str, list[str]] = {}
+        self.audience: dict[int, list[str]] = {}
+        self.now = 0
+        self.connection: dict[Who, int] = {}
+        self.cursor: dict[Who, int] = {}
+        self.first: dict[Who, int] = {}
+        self.shown: dict[Who, list[Shown]] = {}
+        self.lost: list[tuple[Attempt, Message]] = []
+
+    def tick(self) -> int:
+        self.now += 1
+        return self.now
+
+    def connect(self, who: Who) -> None:
+        known, head = self.cursor.get(who), len(self.log)
+        position = head if known is None else known
+        connection = self.tick()
+        self.connection[who] = connection
+        self.first.setdefault(who, position)
+        self.shown.setdefault(who, [])
+        self.cursor[who] = position
+        start = Start(who, connection, connection, position, known, base=f"b-{who.user}")
+        self.history.starts.append(start)
+        while (missed := self.inbox(who.user, self.cursor[who]))[:2]:
+            upto = missed[1].seq if len(missed) > 2 else head
+            self.step(who, "page", upto, missed[:2])
+        self.step(who, "live", head, [])
+
+    def disconnect(self, who: Who) -> None:
+        del self.connection[who]
+
+    def step(self, who: Who, way: Any, upto: int, messages: list[Message]) -> None:
+        frame = Step(
+            who, self.connection[who], self.tick(), way, self.cursor[who], upto, tuple(messages)
+        )
+        self.history.steps.append(frame)
+        self.cursor[who] = upto
+        for message in messages:
+            self.show(who, way, message)
+
+    def show(self, who: Who, way: Any, message: Message) -> None:
+        if all(shown.message != message for shown in self.shown[who]):
+            self.shown[who].append(Shown(message, way))
+
+    def inbox(self, user: str, after: int) -> list[Message]:
+        return [m for m in self.log if m.seq > after and user in self.audience[m.seq]]
+
+    def send(
+        self,
+        who: Who,
+        id: str,
+        to: str,
+        *,
+        body: dict[str, Any] | None = None,
+        kind: str = "text",
+        answer: bool = True,
+    ) -> None:
+        """A send; without an answer the device does not learn of its ack."""
+        body = {"text": f"{who} says {id}"} if body is None else body
+        began = self.tick()
+        known = [m for m in self.log if (m.sender, m.id) == (who.user, id)]
+        message = known[0] if known else self.append(who, id, to, kind, body)
+        ended = self.tick()
+        outcome = "acked" if answer else "unknown"
+        told = (message.seq, message.time) if answer else (0, 0)
+        attempt = Attempt(who, id, to, kind, body, began, ended, outcome, *told)
+        self.history.attempts.append(attempt)
+        if answer:
+            self.show(who, "ack", message)
+
+    def refuse(self, who: Who, id: str, to: str, code: str) -> None:
+        attempt = Attempt(who, id, to, "text", {}, self.tick(), self.tick(), "refused", code=code)
+        self.history.attempts.append(attempt)
+
+    def append(self, who: Who, id: str, to: str, kind: str, body: dict[str, Any]) -> Message:
+        if to not in self.members and ":" in to:
+            way, *self.members[to] = to.split(":")
+            made = {"kind": way, "members": self.members[to], "title": ""}
+            self.append(who, "", to, "created", made)
+        if kind == "created":
+            self.members[to] = body["members"]
+        now = self.members.get(to, [who.user])
+        after = now
+        if kind == "members":
+            after = [user for user in now if user not in body["left"]]
+            after = after + [user for user in body["joined"] if user not in after]
+            self.members[to] = after
+        seq = len(self.log) + 1
+        message = Message(to, seq, 1000 + self.tick(), who.user, id, kind, body)
+        self.log.append(message)
+        self.audience[seq] = list(dict.fromkeys(now + after))
+        for device in self.connection:
+            if device.user in self.audience[seq] and (device != who or not id):
+                self.step(device, "push", seq, [message])
+        return message
+
+    def read(self, user: str, to: str, limit: int = 2) -> None:
+        """Read a conversation in full, forward in pages, and its newest messages backward."""
+        log = [m for m in self.log if m.conversation == to and user in self.audience[m.seq]]
+        after, more = 0, True
+        while more:
+            page = tuple(m for m in log if m.seq > after)
+            more = len(page) > limit
+            self.history.reads.append(
+                HistoryRead(
+                    user, to, self.tick(), self.tick(), limit, page[:limit], more, after=after
+                )
+            )
+            after = page[:limit][-1].seq if page else after
+        newest = tuple(reversed(log))
+        self.history.reads.append(
+            HistoryRead(
+                user, to, self.tick(), self.tick(), limit, newest[:limit], len(newest) > limit
+            )
+        )
+
+    def end(self) -> History:
+        """Bring everybody to the head, and read all there is."""
+        for who in DEVICES:
+            if who in self.connection:
+                self.step(who, "at", len(self.log), [])
+            else:
+                self.connect(who)
+        for to in {message.conversation for message in self.log}:
+            for user in ("alice", "bob", "carol"):
+                if any(m.conversation == to for m in self.inbox(user, 0)):
+                    self.read(user, to)
+        for user in ("alice", "bob", "carol"):
+            refs = tuple(Ref(m.seq, m.conversation) for m in self.inbox(user, 0))
+            self.history.inboxes.append(InboxDump(user, 1, len(self.log), refs))
+        for who in DEVICES:
+            marks = Facts(self.history).marks(who.user)
+            self.history.holdings.append(
+                Holding(who, self.first[who], self.cursor[who], tuple(self.shown[who]), marks)
+            )
+        return self.history
+
+
+MARK = {"conversation": "team", "seq": 5}
+JOIN = {"joined": ["carol"], "left": []}
+LEAVE = {"joined": [], "left": ["carol"]}
+
+
+def good() -> History:
+    """A run with everything in it that the rules speak of.
+
+    SeqIds: 1-5 team, 6-7 alice's own mark, 8-10 direct, 11 sent four times, 12 carol leaves,
+    13-15 team.
+    """
+    twin = Twin()
+    for who in DEVICES:
+        twin.connect(who)
+    made = {"kind": "group", "members": ["alice", "bob"], "title": ""}
+    twin.send(PHONE, "c", "team", body=made, kind="created")
+    twin.send(BOB, "b1", "team")
+    twin.send(PHONE, "j", "team", body=JOIN, kind="members")
+    twin.send(CAROL, "c1", "team")
+    twin.disconnect(LAPTOP)
+    twin.send(BOB, "b2", "team")
+    twin.send(PHONE, "r1", "self:alice", body=MARK, kind="read")
+    twin.send(BOB, "d1", "direct:alice:bob")
+    twin.send(PHONE, "d2", "direct:alice:bob")
+    twin.send(PHONE, "t1", "team", answer=False)
+    twin.disconnect(PHONE)
+    twin.history.restarts.append(Restart(twin.tick()))
+    twin.connect(PHONE)
+    twin.send(PHONE, "t1", "team")
+    twin.send(PHONE, "t1", "team")
+    twin.send(CAROL, "l", "team", body=LEAVE, kind="members")
+    twin.refuse(CAROL, "c2", "team", "not_member")
+    twin.connect(LAPTOP)
+    twin.send(LAPTOP, "t2", "team")
+    twin.send(BOB, "b3", "team")
+    twin.send(BOB, "b4", "team")
+    history = twin.end()
+    bad = Start(Who("bob", "old"), 99, twin.tick(), 15, 3, "expired", "expired", "b-bob")
+    history.starts.append(bad)
+    return history
+
+
+def broken(history: History) -> set[int]:
+    return {violation.rule for violation in check(history)}
+
+
+def test_a_good_run_has_no_violations() -> None:
+    history = good()
+    assert check(history) == []
+    assert report(check(history)) == "no violations"
+
+
+def test_the_good_run_has_everything_in_it() -> None:
+    history = good()
+    ways = {step.way for step in history.steps}
+    outcomes = {attempt.outcome for attempt in history.attempts}
+    assert ways == {"page", "push", "live", "at"}
+    assert outcomes == {"acked", "refused", "unknown"}
+    assert any(read.has_more for read in history.reads)
+    assert {shown.way for one in history.holdings for shown in one.shown} == {"page", "push", "ack"}
+
+
+def test_every_rule_has_its_number_name_and_reason() -> None:
+    assert list(RULES) == list(range(1, 16))
+    assert all(rule.__doc__ and len(rule.__doc__) > 40 for rule in RULES.values())
+
+
+def test_the_report_names_the_rule_and_is_bounded() -> None:
+    history = good()
+    history.holdings = [replace(one, shown=one.shown * 9) for one in history.holdings]
+    violations = check(history)
+    of_8 = [violation for violation in violations if violation.rule == 8]
+    assert len(of_8) == MAX_VIOLATIONS_A_RULE
+    assert report([Violation(8, "x"), Violation(9, "y")]) == "rule 8: x\nrule 9: y"
+
+
+# What each rule must catch -----------------------------------------------------------------------
+
+
+def message(history: History, seq: int) -> Message:
+    return next(m for read in history.reads for m in read.messages if m.seq == seq)
+
+
+def everywhere(history: History, change: Callable[[Message], Message | None]) -> None:
+    """Change or remove messages in all that anyone was given."""
+
+    def mend(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        return tuple(new for old in messages if (new := change(old)) is not None)
+
+    history.reads = [replace(one, messages=mend(one.messages)) for one in history.reads]
+    history.steps = [replace(one, messages=mend(one.messages)) for one in history.steps]
+    history.holdings = [
+        replace(
+            one,
+            shown=tuple(
+                replace(shown, message=new)
+                for shown in one.shown
+                if (new := change(shown.message)) is not None
+            ),
+        )
+        for one in history.holdings
+    ]
+
+
+def in_holding(
+    history: History, who: Who, change: Callable[[tuple[Shown, ...]], tuple[Shown, ...]]
+) -> None:
+    history.holdings = [
+        replace(one, shown=change(one.shown)) if one.who == who else one for one in history.holdings
+    ]
+
+
+def in_attempt(history: History, id: str, **change: Any) -> None:
+    history.attempts = [replace(one, **change) if one.id == id else one for one in history.attempts]
+
+
+def in_reads(
+    history: History,
+    user: str,
+    change: Callable[[HistoryRead], HistoryRead],
+    when: Callable[[HistoryRead], bool] = lambda read: True,
+) -> None:
+    history.reads = [
+        change(read) if read.user == user and when(read) else read for read in history.reads
+    ]
+
+
+def without(seq: int) -> Callable[[HistoryRead], HistoryRead]:
+    def cut(read: HistoryRead) -> HistoryRead:
+        return replace(read, messages=tuple(m for m in read.messages if m.seq != seq))
+
+    return cut
+
+
+def lost_message(history: History) -> None:
+    everywhere(history, lambda m: None if m.id == "b3" else m)
+
+
+def acked_elsewhere(history: History) -> None:
+    in_attempt(history, "b3", seq=99)
+
+
+def doubled_message(history: History) -> None:
+    extra = replace(message(history, 14), seq=90)
+    history.reads.append(
+        HistoryRead("bob", "team", 900, 901, 9, (extra,), has_more=False, after=80)
+    )
+
+
+def refused_but_stored(history: History) -> None:
+    in_attempt(history, "b3", outcome="refused")
+
+
+def unanswered_and_doubled(history: History) -> None:
+    in_attempt(history, "b3", outcome="unknown")
+    doubled_message(history)
+
+
+def phantom(history: History) -> None:
+    history.attempts = [one for one in history.attempts if one.id != "b3"]
+
+
+def phantom_without_an_id(history: History) -> None:
+    everywhere(history, lambda m: replace(m, id="") if m.id == "b3" else m)
+
+
+def another_sender(history: History) -> None:
+    everywhere(history, lambda m: replace(m, sender="mallory") if m.id == "b3" else m)
+
+
+def altered_body(history: History) -> None:
+    everywhere(history, lambda m: replace(m, body={"text": "?"}) if m.id == "b3" else m)
+
+
+def altered_kind(history: History) -> None:
+    everywhere(history, lambda m: replace(m, kind="image") if m.id == "b3" else m)
+
+
+def altered_on_the_way(history: History) -> None:
+    def alter(shown: tuple[Shown, ...]) -> tuple[Shown, ...]:
+        changed = replace(shown[-1].message, body={"text": "?"})
+        return (*shown[:-1], replace(shown[-1], message=changed))
+
+    in_holding(history, LAPTOP, alter)
+
+
+def two_acks(history: History) -> None:
+    tries = [one for one in history.attempts if one.id == "t1"]
+    history.attempts.append(replace(tries[-1], seq=77))
+
+
+def two_times(history: History) -> None:
+    tries = [one for one in history.attempts if one.id == "t1"]
+    history.attempts.append(replace(tries[-1], time=77))
+
+
+def readers_disagree(history: History) -> None:
+    first, second = message(history, 14), message(history, 15)
+
+    def swap(m: Message) -> Message:
+        if m.seq == first.seq:
+            return replace(second, seq=first.seq)
+        return replace(first, seq=second.seq) if m.seq == second.seq else m
+
+    in_reads(history, "bob", lambda read: replace(read, messages=tuple(map(swap, read.messages))))
+
+
+def page_out_of_order(history: History) -> None:
+    in_reads(history, "bob", lambda read: replace(read, messages=read.messages[::-1]))
+
+
+def shown_out_of_order(history: History) -> None:
+    in_holding(history, LAPTOP, lambda shown: (*shown[:-2], shown[-1], shown[-2]))
+
+
+def frame_out_of_order(history: History) -> None:
+    history.steps = [replace(one, messages=one.messages[::-1]) for one in history.steps]
+
+
+def time_runs_back(history: History) -> None:
+    everywhere(history, lambda m: replace(m, time=1) if m.id == "b3" else m)
+
+
+def answer_before_question(history: History) -> None:
+    in_attempt(history, "b2", began=890, ended=891)
+
+
+def device_overtakes_itself(history: History) -> None:
+    """Two sends of one device at once: only their order of beginning tells of the fault."""
+    in_attempt(history, "b3", began=801, ended=890)
+    in_attempt(history, "b4", began=800, ended=890)
+
+
+def read_skips(history: History) -> None:
+    in_reads(history, "bob", without(3))
+
+
+def read_is_stale(history: History) -> None:
+    in_reads(history, "bob", without(15))
+
+
+def read_is_cut_short(history: History) -> None:
+    in_reads(
+        history,
+        "bob",
+        lambda read: replace(read, has_more=False),
+        lambda read: read.after is not None,
+    )
+    reads = [one for one in history.reads if one.user == "bob" and one.conversation == "team"]
+    history.reads = [one for one in history.reads if one not in reads[1:]]
+
+
+def backward_read_skips(history: History) -> None:
+    newest = HistoryRead("bob", "team", 900, 901, 2, (), has_more=True)
+    messages = (message(history, 15), message(history, 13))
+    history.reads.append(replace(newest, messages=messages))
+
+
+def member_misses_it(history: History) -> None:
+    in_holding(history, LAPTOP, lambda shown: shown[:-1])
+
+
+def shown_twice(history: History) -> None:
+    in_holding(history, LAPTOP, lambda shown: (*shown, shown[-1]))
+
+
+def stranger_holds_it(history: History) -> None:
+    in_holding(history, CAROL, lambda shown: (*shown, Shown(message(history, 13), "ack")))
+
+
+def stranger_reads_it(history: History) -> None:
+    in_reads(
+        history,
+        "carol",
+        lambda read: replace(read, messages=(*read.messages, message(history, 13))),
+        lambda read: read.after is not None and not read.has_more,
+    )
+
+
+def stranger_is_pushed_to(history: History) -> None:
+    last = [step for step in history.steps if step.who == CAROL][-1]
+    pushed = Step(CAROL, last.connection, 900, "push", last.upto, 13, (message(history, 13),))
+    history.steps.append(pushed)
+
+
+def inbox_of_a_stranger(history: History) -> None:
+    history.inboxes = [
+        replace(one, refs=(*one.refs, Ref(13, "team"))) if one.user == "carol" else one
+        for one in history.inboxes
+    ]
+
+
+def dangling_inbox_entry(history: History) -> None:
+    history.inboxes = [replace(one, refs=(*one.refs, Ref(16, "team"))) for one in history.inboxes]
+
+
+def synced_but_not_stored(history: History) -> None:
+    history.reads = [without(13)(read) for read in history.reads]
+
+
+def cursor_jumps(history: History) -> None:
+    """The trap: a push moves the cursor over a message that never came."""
+    pushes = [s for s in history.steps if s.who == LAPTOP and s.way == "push"]
+    skipped, last = pushes[-2:]
+    history.steps.remove(skipped)
+    history.steps[history.steps.index(last)] = replace(last, after=skipped.after)
+
+
+def frame_goes_missing(history: History) -> None:
+    pushes = [s for s in history.steps if s.who == LAPTOP and s.way == "push"]
+    history.steps.remove(pushes[-2])
+
+
+def pushed_twice(history: History) -> None:
+    pushes = [s for s in history.steps if s.who == LAPTOP and s.way == "push"]
+    history.steps.insert(history.steps.index(pushes[-1]), pushes[-1])
+
+
+def cursor_runs_back(history: History) -> None:
+    last = [step for step in history.steps if step.who == BOB][-1]
+    history.steps.append(replace(last, after=last.upto, upto=last.upto - 1))
+
+
+def page_is_short(history: History) -> None:
+    pages = [s for s in history.steps if s.who == LAPTOP and s.way == "page"]
+    index = history.steps.index(pages[0])
+    history.steps[index] = replace(pages[0], messages=pages[0].messages[:-1])
+
+
+def page_holds_more_than_it_says(history: History) -> None:
+    pages = [s for s in history.steps if s.who == LAPTOP and s.way == "page"]
+    index = history.steps.index(pages[0])
+    more = (*pages[0].messages, pages[1].messages[0])
+    history.steps[index] = replace(pages[0], messages=more)
+
+
+def promises_more(history: History) -> None:
+    in_reads(history, "bob", lambda read: replace(read, has_more=True))
+
+
+def page_over_its_limit(history: History) -> None:
+    in_reads(history, "bob", lambda read: replace(read, limit=1))
+
+
+def expired_cursor_is_served(history: History) -> None:
+    history.starts[-1] = replace(history.starts[-1], reset=None)
+
+
+def wrong_reason(history: History) -> None:
+    history.starts[-1] = replace(history.starts[-1], reset="garbage")
+
+
+def good_cursor_is_reset(history: History) -> None:
+    history.starts[-1] = replace(history.starts[-1], cursor_is="good")
+
+
+def good_cursor_is_moved(history: History) -> None:
+    changed = replace(history.starts[-1], cursor_is="good", reset=None)
+    history.starts[-1] = changed
+
+
+def hole_in_the_inbox(history: History) -> None:
+    history.inboxes = [replace(one, refs=one.refs[:2] + one.refs[3:]) for one in history.inboxes]
+
+
+def expired_above_the_floor(history: History) -> None:
+    history.inboxes = [replace(one, floor=2, refs=one.refs[3:]) for one in history.inboxes]
+
+
+def kept_below_the_floor(history: History) -> None:
+    history.inboxes = [replace(one, floor=9) for one in history.inboxes]
+
+
+def push_of_the_uncommitted(history: History) -> None:
+    early = replace(message(history, 13), seq=40, id="b9")
+    in_holding(history, LAPTOP, lambda shown: (*shown, Shown(early, "push")))
+
+
+def push_of_nothing(history: History) -> None:
+    history.steps = [replace(s, messages=()) if s.way == "push" else s for s in history.steps]
+
+
+def devices_differ(history: History) -> None:
+    in_holding(history, PHONE, lambda shown: tuple(s for s in shown if s.message.id != "b2"))
+
+
+def mark_goes_back(history: History) -> None:
+    history.holdings = [
+        replace(one, marks={"team": 4}) if one.who == PHONE else one for one in history.holdings
+    ]
+
+
+def another_log_after_the_crash(history: History) -> None:
+    history.starts[-1] = replace(history.starts[-1], base="b2-bob")
+
+
+def device_never_reaches_the_end(history: History) -> None:
+    history.holdings = [
+        replace(one, upto=13, shown=one.shown[:-2]) if one.who == LAPTOP else one
+        for one in history.holdings
+    ]
+
+
+def fan_out_never_reaches_the_end(history: History) -> None:
+    history.inboxes = [replace(one, position=14, refs=one.refs[:-1]) for one in history.inboxes]
+
+
+FAULTS: list[tuple[int, Callable[[History], None]]] = [
+    (1, lost_message),
+    (1, acked_elsewhere),
+    (1, doubled_message),
+    (2, refused_but_stored),
+    (2, unanswered_and_doubled),
+    (3, phantom),
+    (3, phantom_without_an_id),
+    (3, another_sender),
+    (3, altered_body),
+    (3, altered_kind),
+    (3, altered_on_the_way),
+    (4, two_acks),
+    (4, two_times),
+    (5, readers_disagree),
+    (5, page_out_of_order),
+    (5, shown_out_of_order),
+    (5, frame_out_of_order),
+    (5, time_runs_back),
+    (6, answer_before_question),
+    (6, device_overtakes_itself),
+    (7, read_skips),
+    (7, read_is_stale),
+    (7, read_is_cut_short),
+    (7, backward_read_skips),
+    (8, member_misses_it),
+    (8, shown_twice),
+    (8, stranger_holds_it),
+    (8, stranger_reads_it),
+    (8, stranger_is_pushed_to),
+    (8, inbox_of_a_stranger),
+    (9, dangling_inbox_entry),
+    (9, synced_but_not_stored),
+    (10, cursor_jumps),
+    (10, frame_goes_missing),
+    (10, pushed_twice),
+    (10, cursor_runs_back),
+    (10, page_is_short),
+    (10, page_holds_more_than_it_says),
+    (10, promises_more),
+    (10, page_over_its_limit),
+    (11, expired_cursor_is_served),
+    (11, wrong_reason),
+    (11, good_cursor_is_reset),
+    (11, good_cursor_is_moved),
+    (12, hole_in_the_inbox),
+    (12, expired_above_the_floor),
+    (12, kept_below_the_floor),
+    (13, push_of_the_uncommitted),
+    (13, push_of_nothing),
+    (14, devices_differ),
+    (14, mark_goes_back),
+    (15, another_log_after_the_crash),
+    (15, device_never_reaches_the_end),
+    (15, fan_out_never_reaches_the_end),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"), FAULTS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_fault_is_caught_by_its_rule(rule: int, fault: Callable[[History], None]) -> None:
+    history = good()
+    fault(history)
+    assert rule in broken(history)
+
+
+def test_every_rule_has_faults_that_it_catches() -> None:
+    assert {rule for rule, _ in FAULTS} == set(RULES)
+
+
+# What must not be reported -----------------------------------------------------------------------
+
+
+def test_a_send_without_an_answer_may_be_stored_or_not() -> None:
+    history = good()
+    history.attempts.append(
+        Attempt(BOB, "gone", "team", "text", {}, 850, 851, "unknown"),
+    )
+    in_attempt(history, "b4", outcome="unknown", seq=0, time=0)
+    assert check(history) == []
+
+
+def test_a_send_that_was_refused_for_now_may_stand_later() -> None:
+    history = good()
+    first = Attempt(BOB, "b4", "team", "text", {}, 2, 3, "refused", code="too_busy")
+    history.attempts.append(first)
+    assert check(history) == []
+
+
+def test_an_own_message_may_come_by_its_ack_before_older_ones() -> None:
+    history = good()
+    in_holding(
+        history,
+        PHONE,
+        lambda shown: tuple(sorted(shown, key=lambda one: (one.way != "ack", one.message.seq))),
+    )
+    assert check(history) == []
+
+
+def test_an_expired_prefix_is_no_loss() -> None:
+    history = good()
+    history.inboxes = [
+        replace(one, floor=9, refs=tuple(ref for ref in one.refs if ref.seq >= 9))
+        for one in history.inboxes
+    ]
+    assert check(history) == []
+
+
+def test_a_read_need_not_have_what_came_after_it() -> None:
+    history = good()
+    early = HistoryRead("bob", "team", 0, 1, 9, (), has_more=False, after=0)
+    history.reads.insert(0, early)
+    assert check(history) == []
+
+
+# At random ---------------------------------------------------------------------------------------
+
+
+def random_run(seed: int) -> History:
+    chance = random.Random(seed)
+    twin = Twin()
+    for who in DEVICES:
+        twin.connect(who)
+    made = {"kind": "group", "members": ["alice", "bob"], "title": ""}
+    twin.send(PHONE, "make", "team", body=made, kind="created")
+    for number in range(chance.randint(5, 40)):
+        who = chance.choice(DEVICES)
+        member = who.user in twin.members["team"]
+        act = chance.randrange(6)
+        if act == 0 and who in twin.connection:
+            twin.disconnect(who)
+        elif who not in twin.connection:
+            twin.connect(who)
+        elif act == 1 and who.user != "carol":
+            joins = "carol" not in twin.members["team"]
+            change = {"joined": ["carol"] * joins, "left": ["carol"] * (not joins)}
+            twin.send(who, f"m{number}", "team", body=change, kind="members")
+        elif act == 2 and who.user != "carol":
+            twin.send(who, f"d{number}", "direct:alice:bob")
+        elif member:
+            answers = [False] * chance.randrange(2) + [True]
+            for answer in answers:
+                twin.send(who, f"t{number}", "team", answer=answer)
+    return twin.end()
+
+
+@given(st.integers(0, 2**32))
+def test_random_good_runs_have_no_violations(seed: int) -> None:
+    assert report(check(random_run(seed))) == "no violations"
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_a_message_that_a_device_lost_or_doubled_is_always_found(
+    seed: int, data: st.DataObject
+) -> None:
+    history = random_run(seed)
+    index = data.draw(st.integers(0, len(DEVICES) - 1))
+    holding = history.holdings[index]
+    if not holding.shown:
+        return
+    victim = data.draw(st.sampled_from(holding.shown))
+    lost = tuple(one for one in holding.shown if one != victim)
+    doubled = data.draw(st.booleans())
+    history.holdings[index] = replace(holding, shown=(*lost, victim, victim) if doubled else lost)
+    assert broken(history) & {8, 14, 15}
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_a_stored_message_that_vanished_is_always_found(seed: int, data: st.DataObject) -> None:
+    history = random_run(seed)
+    victim = data.draw(st.sampled_from([m for read in history.reads for m in read.messages]))
+    history.reads = [without(victim.seq)(read) for read in history.reads]
+    assert broken(history) & {1, 7, 9}
