@@ -49,6 +49,11 @@ class MessageLog(Protocol):
         """The SeqId of the newest durable message; 0 for an empty log."""
         ...
 
+    @property
+    def writable(self) -> bool:
+        """Whether the store takes writes: False from a failure until it could write again."""
+        ...
+
     def append(self, drafts: Sequence[Draft]) -> Future[list[Receipt | TimewireError]]:
         """Stage the drafts in order; done when durable, one result a draft.
 

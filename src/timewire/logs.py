@@ -40,6 +40,14 @@ def configure(level: str, style: Literal["console", "json"]) -> None:
 
 
 def _render(style: Literal["console", "json"]) -> list[Processor]:
+    # Without the values of local variables: tokens and keys may be among them.
     if style == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(traceback),
+            structlog.processors.JSONRenderer(),
+        ]
+    traceback = structlog.dev.RichTracebackFormatter(show_locals=False)
+    return [
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=traceback)
+    ]

@@ -25,3 +25,7 @@ BEHIND: Final = Counter("timewire_behind", "Connections that read too slowly for
 RESETS: Final = Counter(
     "timewire_resets", "Cursors that could not be served, by reason", ["reason"]
 )
+POLLS: Final = Gauge("timewire_polls", "Long polls under way over HTTP")
+HTTP_REQUESTS: Final = Counter(
+    "timewire_http_requests", "HTTP requests answered, by route and status", ["route", "status"]
+)

@@ -90,6 +90,8 @@ class Server:
             config,
             keys,
             self._verify,
+            clock,
+            log=store.log,
             hub=self._hub,
             bus=self._bus,
             sender=self._sender,

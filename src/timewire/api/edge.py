@@ -1,0 +1,209 @@
+"""The edge of HTTP: how requests become structs, and how answers, errors and headers leave.
+
+An error leaves as the ``error`` frame's JSON, with the status of its class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from timewire.errors import CODES, Invalid, TimewireError, error
+from timewire.metrics import HTTP_REQUESTS
+from timewire.protocol import JSON, problem
+
+BODY_TIMEOUT_S: Final = 10.0
+"""A request's body must have come within this time."""
+
+RETRY_AFTER_S: Final = 1
+PREFLIGHT_AGE_S: Final = 600
+
+STATUSES: Final = {
+    "bad_token": 401,
+    "token_expired": 401,
+    "bad_admin_key": 401,
+    "wrong_method": 405,
+    "conversation_exists": 409,
+    "id_reused": 409,
+    "frame_too_large": 413,
+    "body_too_large": 413,
+    "rate_limited": 429,
+}
+"""Codes for which HTTP has a more exact status than that of their class."""
+
+IDEMPOTENCY: Final = "Idempotency-Key"
+
+_HEADERS: Final = {
+    "Server": "timewire",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_API_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_CORS_HEADERS: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {IDEMPOTENCY}",
+    "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),
+}
+
+log = structlog.get_logger("timewire.api")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Asked = TypeVar("Asked", bound=msgspec.Struct)
+_encoder = msgspec.json.Encoder()
+
+
+# Requests --------------------------------------------------------------------------------------
+
+
+async def read(request: web.Request, asks: type[Asked]) -> Asked:
+    """What a request asks for, put together from its path, query or body.
+
+    An ``id`` may also come as ``Idempotency-Key``.  Raises ``Invalid`` (bad_frame, bad_id,
+    frame_too_large).
+    """
+    fields = await _body(request) if request.method == "POST" else _query(request)
+    fields.setdefault("id", request.headers.get(IDEMPOTENCY, ""))
+    fields.update(request.match_info)
+    if "user" in request.match_info:
+        fields["users"] = [fields.pop("user")]
+    try:
+        return msgspec.convert(fields, asks, strict=request.method == "POST")
+    except msgspec.ValidationError as reason:
+        raise error("bad_frame", f"the request is not as /docs says: {reason}") from None
+
+
+def _query(request: web.Request) -> dict[str, Any]:
+    return dict(request.query)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            data = await request.read()
+    except TimeoutError:
+        raise error("bad_frame", f"the body did not come within {BODY_TIMEOUT_S:.0f} s") from None
+    except (web.RequestPayloadError, ValueError) as reason:
+        raise error("bad_frame", f"the body cannot be read: {_plain(str(reason))}") from None
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as reason:
+        raise error("bad_frame", f"the body is not a JSON object: {reason}") from None
+
+
+def _plain(text: str) -> str:
+    """A text that can be encoded: bytes of a header that are no UTF-8 are replaced."""
+    return text.encode(errors="replace").decode()
+
+
+# Answers ---------------------------------------------------------------------------------------
+
+
+def answer(struct: msgspec.Struct, status: int = 200) -> web.Response:
+    """A struct as JSON."""
+    return web.Response(
+        body=_encoder.encode(struct), status=status, content_type="application/json"
+    )
+
+
+def status_of(code: str) -> int:
+    """The HTTP status of an error's code."""
+    return STATUSES.get(code, CODES[code][0].status)
+
+
+def refusal(fault: TimewireError, id: str = "") -> web.Response:
+    """An error as a response; ``id``: of the command that was refused."""
+    try:
+        body = JSON.encode(problem(fault, id))
+    except UnicodeEncodeError:  # what a header held was no UTF-8, and is not repeated
+        body = JSON.encode(problem(error(fault.code)))
+    response = web.Response(
+        body=body, status=status_of(fault.code), content_type="application/json"
+    )
+    if response.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="timewire"'
+    if fault.retry:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every error into its response, and counts requests."""
+    try:
+        response = await handler(request)
+    except TimewireError as fault:
+        response = refusal(fault)
+    except web.HTTPException as outcome:
+        response = _from_aiohttp(request, outcome)
+    except Exception:
+        log.exception("a request failed", route=_route(request))
+        response = refusal(error("server_fault"))
+    HTTP_REQUESTS.labels(_route(request), response.status).inc()
+    return response
+
+
+def _from_aiohttp(request: web.Request, outcome: web.HTTPException) -> web.Response:
+    """What the HTTP library says of a request, in our words."""
+    if isinstance(outcome, web.HTTPMethodNotAllowed):
+        response = refusal(error("wrong_method", allowed=sorted(outcome.allowed_methods)))
+        response.headers["Allow"] = outcome.headers["Allow"]
+        return response
+    if isinstance(outcome, web.HTTPRequestEntityTooLarge):
+        return refusal(error("frame_too_large", limit=request.client_max_size))
+    if isinstance(outcome, web.HTTPNotFound):
+        return refusal(error("unknown_path"))
+    return refusal(Invalid("bad_frame", f"the request cannot be taken: {outcome.reason}"))
+
+
+def _route(request: web.Request) -> str:
+    """The pattern of a request's path; every unknown path is one."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+# Headers ---------------------------------------------------------------------------------------
+
+
+class Headers:
+    """What every response carries, and what lets pages of the configured origins call us."""
+
+    def __init__(self, origins: Collection[str]) -> None:
+        self._origins = origins
+
+    async def prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the headers; a signal of the application."""
+        headers = response.headers
+        headers.update(_HEADERS)
+        for name, value in _API_HEADERS.items():
+            headers.setdefault(name, value)
+        if not request.path.startswith("/v1/") or not self._origins:
+            return
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        headers.add("Vary", "Origin")
+        if (origin := self._allowed(request)) is not None:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = "Retry-After"
+
+    @web.middleware
+    async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answers browsers that ask whether a page of another origin may call."""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return await handler(request)
+        if self._allowed(request) is None:
+            raise error("bad_origin")
+        return web.Response(status=204, headers=_CORS_HEADERS)
+
+    def _allowed(self, request: web.Request) -> str | None:
+        """The origin to name in the answer, when the request is of one that may call."""
+        origin = request.headers.get("Origin")
+        if "*" in self._origins:
+            return "*"
+        return origin if origin in self._origins else None

@@ -1,0 +1,187 @@
+"""The handlers of the routes: each a few lines between a struct asked for and a struct answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from timewire.api.callers import Callers, Rates
+from timewire.api.docs import PAGE, PAGE_HEADERS, SCRIPT_GZIP, SCRIPT_HEADERS
+from timewire.api.edge import Headers, answer, errors, read, refusal
+from timewire.api.openapi import document
+from timewire.api.readiness import Watch
+from timewire.api.routes import ROUTES, Health, Poll, Route, Synced, Token, TokenRequest
+from timewire.api.waiters import Waiters
+from timewire.auth import Keys, mint
+from timewire.bus import Bus
+from timewire.clock import Clock
+from timewire.config import Config
+from timewire.errors import TimewireError
+from timewire.gateway import Verify
+from timewire.hub import Hub
+from timewire.log import MessageLog
+from timewire.metrics import RESETS
+from timewire.model import Seq
+from timewire.protocol import Cursor
+from timewire.queries import Queries
+from timewire.send import Command, Sender
+from timewire.session import Query
+from timewire.sync import CursorLost, Pulled, Sync
+
+
+class Api:
+    """HTTP for one server.  ``install`` puts it into an application."""
+
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        verify: Verify,
+        clock: Clock,
+        *,
+        log: MessageLog,
+        hub: Hub,
+        bus: Bus,
+        sender: Sender,
+        sync: Sync,
+        queries: Queries,
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._log = log
+        self._hub = hub
+        self._sender = sender
+        self._sync = sync
+        self._queries = queries
+        self._callers = Callers(keys, verify)
+        self._rates = Rates(config.sends_per_second)
+        self._headers = Headers(config.origins)
+        self._watch = Watch()
+        self._waiters = Waiters()
+        bus.subscribe(self._waiters.publish)
+
+    def install(self, application: web.Application) -> None:
+        """Add the routes, and what holds for every response of the application."""
+        application.middlewares.extend((errors, self._headers.preflight))
+        application.on_response_prepare.append(self._headers.prepare)
+        application.on_shutdown.append(self._shut_down)
+        for route in ROUTES:
+            handler = partial(self._handlers()[route.does], route)
+            if route.method == "GET":
+                application.router.add_get(route.path, handler)
+            else:
+                application.router.add_route(route.method, route.path, handler)
+
+    def _handlers(self) -> dict[str, Callable[[Route, web.Request], Awaitable[web.Response]]]:
+        return {
+            "command": self._command,
+            "question": self._question,
+            "poll": self._poll,
+            "token": self._token,
+            "health": self._health,
+            "ready": self._ready,
+            "metrics": self._metrics,
+            "openapi": self._openapi,
+            "docs": self._docs,
+            "script": self._script,
+        }
+
+    async def _shut_down(self, _: web.Application) -> None:
+        self._waiters.close()
+
+    # -- messages and conversations -------------------------------------------------------------
+
+    async def _command(self, route: Route, request: web.Request) -> web.Response:
+        caller = self._callers.find(request)
+        if caller.authority == "member":
+            self._rates.check(caller.user, self._clock())
+        command = cast(Command, await read(request, _asks(route)))
+        try:
+            return answer(await self._sender.ask(caller.user, command, caller.authority))
+        except TimewireError as fault:
+            return refusal(fault, command.id)
+
+    async def _question(self, route: Route, request: web.Request) -> web.Response:
+        caller = self._callers.find(request)
+        query = cast(Query, await read(request, _asks(route)))
+        return answer(await self._queries.answer(caller.user, query))
+
+    async def _poll(self, route: Route, request: web.Request) -> web.Response:
+        user = self._callers.find(request).user
+        poll = await read(request, Poll)
+        base, head = self._sync.base(user), self._hub.position
+        if not poll.base and not poll.pos:
+            return answer(Synced([], Cursor(base, str(head))))
+        try:
+            position = self._sync.locate(user, Cursor(poll.base, poll.pos), head)
+            page = await self._news(user, position, poll.wait)
+        except CursorLost as lost:
+            RESETS.labels(lost.reason).inc()
+            cursor = Cursor(base, str(self._hub.position))
+            return answer(Synced([], cursor, reset=lost.reason))
+        messages = [msgspec.Raw(message) for message in page.messages]
+        return answer(Synced(messages, Cursor(base, str(page.position)), page.has_more))
+
+    async def _news(self, user: str, position: Seq, wait_s: int) -> Pulled:
+        """A page of what is past a position, once there is something or the time is over."""
+        if not wait_s:
+            return await self._sync.pull(user, position, self._hub.position)
+        until = asyncio.get_running_loop().time() + wait_s
+        with self._waiters.join(user) as waiter:
+            while True:
+                # Whatever is published from here on wakes the waiter: nothing is missed.
+                waiter.begin()
+                page = await self._sync.pull(user, position, self._hub.position)
+                if page.messages or not await waiter.news(until):
+                    return page
+                position = page.position
+
+    # -- the product's backend ------------------------------------------------------------------
+
+    async def _token(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        asked = await read(request, TokenRequest)
+        now = self._clock()
+        token = mint(
+            self._keys.secret, asked.user, asked.device, life_s=asked.life_s, clock=lambda: now
+        )
+        return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
+
+    # -- operation and documentation ------------------------------------------------------------
+
+    async def _health(self, route: Route, request: web.Request) -> web.Response:
+        return answer(Health())
+
+    async def _ready(self, route: Route, request: web.Request) -> web.Response:
+        state = self._watch.judge(
+            writable=self._log.writable,
+            head=self._log.head,
+            position=self._hub.position,
+            now=self._clock(),
+        )
+        return answer(state, 200 if state.ready else 503)
+
+    async def _metrics(self, route: Route, request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _openapi(self, route: Route, request: web.Request) -> web.Response:
+        return web.Response(body=document(), content_type="application/json")
+
+    async def _docs(self, route: Route, request: web.Request) -> web.Response:
+        return web.Response(body=PAGE, content_type="text/html", headers=PAGE_HEADERS)
+
+    async def _script(self, route: Route, request: web.Request) -> web.Response:
+        return web.Response(
+            body=SCRIPT_GZIP, content_type="text/javascript", headers=SCRIPT_HEADERS
+        )
+
+
+def _asks(route: Route) -> type[msgspec.Struct]:
+    assert route.asks is not None
+    return route.asks

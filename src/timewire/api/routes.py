@@ -1,0 +1,250 @@
+"""What can be asked over HTTP: the one list that the server, the OpenAPI document and tests read.
+
+A route asks for a struct.  Its fields come from the path, from the query (GET, DELETE) or from the
+JSON body (POST); its answer is a struct too.  Commands and questions are those of the protocol, and
+so are their answers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from timewire.auth import TOKEN_LIFE_S
+from timewire.model import Seq
+from timewire.protocol import (
+    Ack,
+    Add,
+    ConversationPage,
+    Create,
+    Cursor,
+    GetHistory,
+    HistoryPage,
+    ListConversations,
+    ListMembers,
+    MarkRead,
+    MemberPage,
+    Remove,
+    ResetReason,
+    Send,
+)
+
+MAX_WAIT_S: Final = 60
+"""Of one long poll."""
+
+MAX_TOKEN_LIFE_S: Final = 366 * 24 * 3600
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """What has come since a cursor.  Without one, the answer is the cursor of now and no messages.
+
+    ``wait``: how many seconds to wait for news when there is none.
+    """
+
+    base: str = ""
+    pos: str = ""
+    wait: Annotated[int, Meta(ge=0, le=MAX_WAIT_S)] = 0
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """Messages past the cursor, oldest first, and the cursor that has moved over them.
+
+    ``has_more``: ask again at once.  ``reset``: the cursor given cannot be served, for this reason.
+    Rebuild from the conversation list and history, and go on from the new one.
+    """
+
+    messages: list[msgspec.Raw]
+    cursor: Cursor
+    has_more: bool = False
+    reset: ResetReason | UnsetType = UNSET
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """A token for a user, for one device or for all of them, with a life in seconds."""
+
+    user: str
+    device: str | None = None
+    life_s: Annotated[int, Meta(ge=1, le=MAX_TOKEN_LIFE_S)] = TOKEN_LIFE_S
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token and the end of its life, in ms since 1970-01-01 UTC."""
+
+    token: str
+    expires: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process is alive."""
+
+    ok: bool = True
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether the server can take traffic, and why not.
+
+    ``head``: the newest durable message; ``position``: the newest that is in every inbox.
+    """
+
+    ready: bool
+    reasons: list[str]
+    head: Seq
+    position: Seq
+
+
+Access = Literal["user", "admin", "anyone"]
+"""``user``: a user's token, or the admin key with ``as``; ``admin``: the admin key."""
+
+Does = Literal[
+    "command",
+    "question",
+    "poll",
+    "token",
+    "health",
+    "ready",
+    "metrics",
+    "openapi",
+    "docs",
+    "script",
+]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method of one path.  ``does`` names what carries it out, ``name`` is unique.
+
+    ``answers`` is a struct, or the media type of something else.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    name: str
+    does: Does
+    asks: type[msgspec.Struct] | None
+    answers: type[msgspec.Struct] | str
+    summary: str
+    group: str
+    access: Access = "user"
+
+
+_C: Final = "/v1/conversations"
+_ONE: Final = "/v1/conversations/{conversation}"
+
+ROUTES: Final = (
+    Route("POST", "/v1/messages", "send", "command", Send, Ack, "Send a message", "Messages"),
+    Route(
+        "GET",
+        f"{_ONE}/messages",
+        "history",
+        "question",
+        GetHistory,
+        HistoryPage,
+        "Read a conversation, in either direction",
+        "Messages",
+    ),
+    Route("GET", "/v1/sync", "sync", "poll", Poll, Synced, "Get what has come", "Messages"),
+    Route(
+        "GET",
+        _C,
+        "conversations",
+        "question",
+        ListConversations,
+        ConversationPage,
+        "List the user's conversations",
+        "Conversations",
+    ),
+    Route("POST", _C, "create", "command", Create, Ack, "Make a group", "Conversations"),
+    Route(
+        "GET",
+        f"{_ONE}/members",
+        "members",
+        "question",
+        ListMembers,
+        MemberPage,
+        "List the members of a conversation",
+        "Conversations",
+    ),
+    Route("POST", f"{_ONE}/members", "add", "command", Add, Ack, "Add members", "Conversations"),
+    Route(
+        "DELETE",
+        f"{_ONE}/members/{{user}}",
+        "remove",
+        "command",
+        Remove,
+        Ack,
+        "Remove a member, or leave",
+        "Conversations",
+    ),
+    Route(
+        "POST", f"{_ONE}/read", "read", "command", MarkRead, Ack, "Mark as read", "Conversations"
+    ),
+    Route(
+        "POST",
+        "/v1/tokens",
+        "token",
+        "token",
+        TokenRequest,
+        Token,
+        "Make a token for a user",
+        "Tokens",
+        "admin",
+    ),
+    Route("GET", "/healthz", "health", "health", None, Health, "Alive?", "Operation", "anyone"),
+    Route(
+        "GET",
+        "/readyz",
+        "ready",
+        "ready",
+        None,
+        Readiness,
+        "Ready for traffic? 503: no, and why",
+        "Operation",
+        "anyone",
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        "metrics",
+        "metrics",
+        None,
+        "text/plain",
+        "Prometheus metrics",
+        "Operation",
+        "anyone",
+    ),
+    Route(
+        "GET",
+        "/openapi.json",
+        "openapi",
+        "openapi",
+        None,
+        "application/json",
+        "This document",
+        "Documentation",
+        "anyone",
+    ),
+    Route(
+        "GET",
+        "/docs",
+        "docs",
+        "docs",
+        None,
+        "text/html",
+        "This document, to read and to try",
+        "Documentation",
+        "anyone",
+    ),
+    Route(
+        "GET",
+        "/docs/rapidoc.js",
+        "script",
+        "script",
+        None,
+        "text/javascript",
+        "What that page loads",
+        "Documentation",
+        "anyone",
+    ),
+)
+"""Every path there is over HTTP, beside the WebSocket's."""
