@@ -61,19 +61,19 @@ def test_a_name_that_no_user_has_is_refused() -> None:
         (message("image", url="x"), '[image] {"url":"x"}'),
         (
             message("created", kind="group", members=["alice", "bob"]),
-            "* made this group: alice, bob",
+            "made this group: alice, bob",
         ),
         (
             message("created", kind="group", members=["a"], title="Ops"),
-            "* made this group “Ops”: a",
+            "made this group “Ops”: a",
         ),
-        (message("created", kind="direct", members=["a", "b"]), "* started this conversation"),
-        (message("members", joined=["carol"], left=[]), "* added carol"),
-        (message("members", left=["bob"]), "* removed bob"),
-        (message("members", left=["alice"]), "* left"),
-        (message("members"), "* changed nothing"),
-        (message("members", joined="x"), "* added ?"),
-        (message("read", conversation="team", seq=3), "* has read team up to 3"),
+        (message("created", kind="direct", members=["a", "b"]), "started this conversation"),
+        (message("members", joined=["carol"], left=[]), "added carol"),
+        (message("members", left=["bob"]), "removed bob"),
+        (message("members", left=["alice"]), "left"),
+        (message("members"), "changed nothing"),
+        (message("members", joined="x"), "added ?"),
+        (message("read", conversation="team", seq=3), "has read team up to 3"),
         (Message("team", 7, 0), "(removed)"),
     ],
 )
@@ -89,4 +89,5 @@ def test_many_names_are_counted() -> None:
 def test_a_line_says_when_where_who_and_what() -> None:
     shown = message(text="hello")
     assert line(shown, "bob") == f"{moment(shown.time)}  team  alice: hello"
+    assert line(message("members", joined=["bob"]), "bob").endswith("  team  alice added bob")
     assert line(Message("team", 7, 0), "bob").endswith("  team  ?: (removed)")

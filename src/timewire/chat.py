@@ -79,9 +79,8 @@ class Chat:
         room = self.rooms.open
         if room is None or not room.older:
             return
-        first = next((line.seq for line in room.stored if line.state == "stored"), None)
         try:
-            page = await self._me.history(room.name, before=first, limit=HISTORY_LINES)
+            page = await self._me.history(room.name, before=room.first, limit=HISTORY_LINES)
         except TimewireError as fault:
             room.older = False
             if fault.code != "unknown_conversation":  # a direct one begins with its first message
@@ -99,6 +98,7 @@ class Chat:
                 await self._commands.get(name, self._unknown)(words)
             elif text and self.rooms.open is not None:
                 await self._send(self.rooms.open, text)
+            await self._read([])
         except TimewireError as fault:
             self._note(fault.message)
         self._changed()
@@ -133,7 +133,6 @@ class Chat:
             self.rooms.refused(room.name, id, fault.message)
         else:
             self.rooms.acked(room.name, id, receipt.seq, receipt.time)
-            await self._read([])
 
     async def _open(self, words: list[str]) -> None:
         if len(words) != 1:

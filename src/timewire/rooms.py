@@ -17,7 +17,10 @@ from timewire.model import CONTROL_KINDS, MEMBERS, READ, SELF, Message, Seq
 MAX_LINES: Final = 2000
 """Lines that a room keeps; older ones can be asked for again."""
 
-LineState = Literal["sending", "stored", "refused", "note"]
+LineState = Literal["sending", "stored", "event", "refused", "note"]
+"""``event``: stored too, but said by nobody; ``note``: shown here only."""
+
+_STORED: Final = ("stored", "event")
 
 
 class Line(msgspec.Struct, eq=False):
@@ -49,6 +52,11 @@ class Room(msgspec.Struct, eq=False):
     pending: list[Line] = []
     older: bool = True
     """Whether there may be messages before the oldest line."""
+
+    @property
+    def first(self) -> Seq | None:
+        """The SeqId of the oldest message here; None without messages."""
+        return next((line.seq for line in self.stored if line.state in _STORED), None)
 
     @property
     def lines(self) -> list[Line]:
@@ -154,7 +162,7 @@ class Rooms:
             showing.printable(message.sender),
             showing.content(message),
             message.time,
-            "stored",
+            "event" if message.kind in CONTROL_KINDS else "stored",
             message.seq,
             message.id,
             self._counts(message),
@@ -166,11 +174,11 @@ class Rooms:
         lines, place = room.stored, len(room.stored)
         while place and lines[place - 1].seq > line.seq:
             place -= 1
-        if line.state == "stored":
+        if line.state in _STORED:
             same = place
             while same and lines[same - 1].seq == line.seq:
                 same -= 1
-                if lines[same].state == "stored":
+                if lines[same].state in _STORED:
                     return False
             room.last = max(room.last, line.seq)
         lines.insert(place, line)

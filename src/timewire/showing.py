@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from timewire.model import CREATED, DIRECT, MEMBERS, READ, SELF, Message, direct
+from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, Message, direct
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -60,14 +60,14 @@ def content(message: Message) -> str:
     if message.kind == "text" and isinstance(body.get("text"), str):
         return printable(body["text"])
     if message.kind == CREATED and body.get("kind") != "group":
-        return "* started this conversation"
+        return "started this conversation"
     if message.kind == CREATED:
         title = f" “{body['title']}”" if body.get("title") else ""
-        return printable(f"* made this group{title}: {_names(body.get('members'))}")
+        return printable(f"made this group{title}: {_names(body.get('members'))}")
     if message.kind == MEMBERS:
-        return printable("* " + _membership(message))
+        return printable(_membership(message))
     if message.kind == READ:
-        return printable(f"* has read {body.get('conversation')} up to {body.get('seq')}")
+        return printable(f"has read {body.get('conversation')} up to {body.get('seq')}")
     return printable(f"[{message.kind}] {msgspec.json.encode(body).decode()}")
 
 
@@ -79,9 +79,9 @@ def moment(time: int) -> str:
 def line(message: Message, user: str) -> str:
     """A message as one line of a list: when, where, who, what."""
     where = printable(label(message.conversation, user))
-    return (
-        f"{moment(message.time)}  {where}  {printable(message.sender) or '?'}: {content(message)}"
-    )
+    who = printable(message.sender) or "?"
+    between = " " if message.kind in CONTROL_KINDS else ": "
+    return f"{moment(message.time)}  {where}  {who}{between}{content(message)}"
 
 
 def _membership(message: Message) -> str:

@@ -36,6 +36,7 @@ STYLE: Final = Style.from_dict(
         "time": "ansibrightblack",
         "who": "bold ansicyan",
         "me": "bold ansigreen",
+        "event": "ansibrightblack",
         "note": "italic ansibrightblack",
         "sending": "ansiyellow",
         "stored": "ansibrightblack",
@@ -80,6 +81,8 @@ def messages(rooms: Rooms, skip: int = 0) -> StyleAndTextTuples:
 def _line(line: Line, time: str, user: str) -> StyleAndTextTuples:
     if line.state == "note":
         return [("class:note", f"{line.text}\n")]
+    if line.state == "event":
+        return [("class:time", f"{time} "), ("class:event", f"{line.who or '?'} {line.text}\n")]
     who = ("class:me" if line.who == user else "class:who", f"{line.who or '?'} ")
     mark = _MARKS[line.state] if line.who == user else ""
     return [
@@ -113,6 +116,7 @@ class Screen:
             multiline=False,
             wrap_lines=False,
             completer=self._completer(),
+            complete_while_typing=False,
             accept_handler=self._accept,
         )
         self._app: Application[None] = Application(
