@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from typing import Final, Literal
 
 import msgspec
+import structlog
 
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
@@ -48,6 +49,7 @@ MAX_QUEUE_REQUESTS: Final = 20_000
 MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
 
+logger = structlog.get_logger("timewire.send")
 Command = Send | Create | Add | Remove | MarkRead
 Outcome = Ack | TimewireError
 MAX_TITLE_BYTES: Final = 512
@@ -84,6 +86,7 @@ class Sender:
         self._wake = asyncio.Event()
         self._drafts: list[Draft] = []
         self._requests: list[Request] = []
+        self._appends: set[asyncio.Future[Receipts]] = set()
         self._synced: Seq = 0
         self._unsynced: list[tuple[Seq, int, Request, Ack]] = []
         self._closing = False
@@ -115,16 +118,26 @@ class Sender:
         return outcome
 
     async def run(self) -> None:
-        """The sequencer.  Ends when ``close`` was called and what was queued is in the log."""
+        """The sequencer.  Ends when ``close`` was called and the log has answered all it got."""
         while self._queue or not self._closing:
             await self._wake.wait()
             self._wake.clear()
             SEND_QUEUE.set(len(self._queue))
             while self._queue:
-                await self._admit(self._queue.popleft())
+                request = self._queue.popleft()
+                try:
+                    await self._admit(request)
+                except TimewireError as refusal:
+                    _refuse(request, refusal)
+                except Exception:
+                    # One bad request must not end the sending of everybody.
+                    logger.exception("a request failed", user=request.user)
+                    _refuse(request, error("outcome_unknown"))
                 if len(self._drafts) >= MAX_BATCH_DRAFTS:
                     self._flush()
             self._flush()
+        while self._appends:
+            await asyncio.wait(self._appends)
 
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still done."""
@@ -141,11 +154,7 @@ class Sender:
     # -- one request ----------------------------------------------------------------------------
 
     async def _admit(self, request: Request) -> None:
-        try:
-            draft = self._draft(request)
-        except TimewireError as refusal:
-            _refuse(request, refusal)
-            return
+        draft = self._draft(request)
         try:
             await self._permit(request, draft)
         except TimewireError as refusal:
@@ -176,25 +185,32 @@ class Sender:
 
     async def _permit(self, request: Request, draft: Draft) -> None:
         """Raise unless the directory, with all that was staged before, allows this draft."""
-        command = request.command
+        command, change = request.command, draft.change
         conversation = await self._directory.conversation(draft.conversation)
-        if isinstance(command, Create):
-            if conversation is not None:
-                raise error("conversation_exists", conversation=draft.conversation)
+        if isinstance(command, MarkRead):
+            await self._permit_mark(command, draft.sender)
+        if isinstance(change, Created):
+            self._permit_create(change, conversation, draft)
             return
         if conversation is None:
             conversation = await self._imply(request, draft)
         if not conversation.is_member(draft.sender) and request.authority == "member":
             raise error("not_member", conversation=draft.conversation)
-        if isinstance(command, MarkRead):
-            await self._permit_mark(command, draft.sender)
-        elif isinstance(command, Add | Remove):
-            self._permit_change(command, conversation)
+        if isinstance(change, Members):
+            self._permit_change(change, conversation)
 
-    def _permit_change(self, command: Add | Remove, conversation: Conversation) -> None:
+    def _permit_create(
+        self, change: Created, conversation: Conversation | None, draft: Draft
+    ) -> None:
+        if conversation is not None:
+            raise error("conversation_exists", conversation=draft.conversation)
+        if len(change.members) > self._max_members:
+            raise error("too_many_members", limit=self._max_members)
+
+    def _permit_change(self, change: Members, conversation: Conversation) -> None:
         if conversation.kind != "group":
             raise error("not_a_group", conversation=conversation.name)
-        joining = len(command.users) if isinstance(command, Add) else 0
+        joining = sum(not conversation.is_member(user) for user in change.joined)
         if joining and len(conversation.present()) + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
 
@@ -212,6 +228,12 @@ class Sender:
             raise error("unknown_conversation", conversation=draft.conversation[:300])
         if draft.sender not in members and request.authority == "member":
             raise error("not_member", conversation=draft.conversation)
+        if isinstance(draft.change, Members):
+            raise error("not_a_group", conversation=draft.conversation)
+        self._flush()
+        if await self._log.find(draft) is not None:
+            # The id names another message, so this one will be refused: leave nothing behind.
+            raise error("id_reused", id=draft.id)
         change = Created("direct" if draft.conversation.startswith(DIRECT) else "self", members)
         payload = encode_change(draft.sender, "", change)
         self._drafts.append(Draft(draft.conversation, draft.sender, "", payload, change))
@@ -227,10 +249,12 @@ class Sender:
     def _flush(self) -> None:
         if self._drafts:
             done = self._log.append(self._drafts)
+            self._appends.add(done)
             done.add_done_callback(partial(self._appended, self._requests))
             self._drafts, self._requests = [], []
 
     def _appended(self, requests: list[Request], done: asyncio.Future[Receipts]) -> None:
+        self._appends.discard(done)
         fault = done.exception()
         if fault is None:
             ACKS.inc(len(requests))

@@ -131,7 +131,8 @@ class MemoryLog:
 
     def _forget_old_keys(self) -> None:
         oldest_kept = self._now() - self._keys_days * _DAY_MS
-        for key, seq in list(self._keys.items()):
+        while self._keys:
+            key, seq = next(iter(self._keys.items()))
             if self._records[seq - 1].time >= oldest_kept:
                 break
             del self._keys[key]
