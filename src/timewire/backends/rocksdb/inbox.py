@@ -1,0 +1,231 @@
+"""Inboxes: references, packed by put, in one family a time bucket.
+
+    family  inbox.<time // bucket_ms>
+    key     user, UTF-8 | 0 | SeqId of the newest message of the put, 8 bytes
+    value   for each conversation: length of its name, 2 bytes | name | number of SeqIds, 2 bytes |
+            SeqIds, 8 bytes each
+
+A put writes one row a user, however many messages it has for the user.  A row is found by any
+position before it, since its key is at or past all SeqIds in it.  Position, floor and buckets are
+one record, written with every put.  Nothing is synced for a put: what a crash of the machine takes
+back, fan-out makes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Final
+
+import msgspec
+from rocksdict import WriteBatch
+
+from timewire.backends.rocksdb.database import META
+from timewire.backends.rocksdb.engine import Engine
+from timewire.backends.rocksdb.entries import between, pack_seq
+from timewire.errors import error
+from timewire.inbox import MAX_PUT_REFS, Delivery
+from timewire.model import MAX_SEQ, Ref, Seq
+
+_FAMILY: Final = "inbox."
+_STATE: Final = b"inbox"
+_LENGTH = Struct(">H")
+_pack_length = _LENGTH.pack
+_unpack_length = _LENGTH.unpack_from
+
+
+class InboxState(msgspec.Struct, array_like=True):
+    """What is stored of all inboxes together; ``newest``: bucket -> its largest SeqId."""
+
+    position: Seq = 0
+    floor: Seq = 1
+    newest: dict[int, Seq] = {}
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(InboxState).decode
+
+
+class RocksInbox:
+    """An ``Inbox`` in RocksDB.  A message belongs to the time bucket ``time // bucket_ms``."""
+
+    def __init__(self, engine: Engine, bucket_ms: int) -> None:
+        self._engine = engine
+        self._bucket_ms = bucket_ms
+        self._state = InboxState()
+        engine.on_reload(self._load)
+
+    @property
+    def position(self) -> Seq:
+        return self._state.position
+
+    @property
+    def floor(self) -> Seq:
+        return self._state.floor
+
+    async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:
+        state = self._state
+        if sum([len(delivery.users) for delivery in deliveries]) > MAX_PUT_REFS:
+            raise error("batch_too_large", limit=MAX_PUT_REFS)
+        # What is there already, and what has expired, is not put again.
+        known = max(state.position, state.floor - 1)
+        fresh = [d for d in deliveries if d.message.seq > known and d.users]
+        batch = WriteBatch(raw_mode=True)
+        newest = self._put_buckets(batch, fresh) if fresh else state.newest
+        state = InboxState(max(state.position, position), state.floor, newest)
+        batch.put(_STATE, _encode(state))
+        self._engine.write(batch)
+        self._state = state
+
+    async def scan(self, user: str, after: Seq, upto: Seq, limit: int) -> tuple[list[Ref], bool]:
+        found: list[Ref] = []
+        start = user.encode() + b"\0"
+        first, end = start + pack_seq(min(after + 1, MAX_SEQ)), start[:-1] + b"\1"
+        for bucket, newest in self._state.newest.items():
+            if newest <= after:
+                continue
+            rows = self._engine.family(_name(bucket)).rows
+            for _, row in between(rows, first, end):
+                if not _unpack(row, after, upto, found):
+                    return found[:limit], len(found) > limit
+                if len(found) > limit:
+                    return found[:limit], True
+        return found, False
+
+    async def expire(self, before: int) -> None:
+        state = self._state
+        expired = [b for b in state.newest if (b + 1) * self._bucket_ms <= before]
+        if expired:
+            self._remove(expired)
+            for bucket in expired:
+                self._engine.drop(_name(bucket))
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _put_buckets(self, batch: WriteBatch, fresh: list[Delivery]) -> dict[int, Seq]:
+        newest = self._state.newest.copy()
+        first = fresh[0].message.time // self._bucket_ms
+        if first == fresh[-1].message.time // self._bucket_ms:
+            self._put_bucket(batch, first, fresh, newest)
+            return newest
+        buckets: dict[int, list[Delivery]] = {}
+        for delivery in fresh:
+            bucket = delivery.message.time // self._bucket_ms
+            buckets.setdefault(bucket, []).append(delivery)
+        for bucket, some in buckets.items():
+            self._put_bucket(batch, bucket, some, newest)
+        return newest
+
+    def _put_bucket(
+        self, batch: WriteBatch, bucket: int, some: list[Delivery], newest: dict[int, Seq]
+    ) -> None:
+        if bucket not in newest:
+            self._engine.create(_name(bucket))
+        handle = self._engine.family(_name(bucket)).handle
+        seq = some[-1].message.seq
+        newest[bucket] = seq
+        suffix = b"\0" + pack_seq(seq)
+        put = batch.put
+        for users, row in _rows(some):
+            for user in users:
+                put(user.encode() + suffix, row, handle)
+
+    def _remove(self, buckets: Iterable[int]) -> None:
+        """Say that buckets are gone, before they are."""
+        newest = self._state.newest.copy()
+        floor = max(newest.pop(bucket) for bucket in buckets) + 1
+        state = InboxState(self._state.position, max(self._state.floor, floor), newest)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_STATE, _encode(state))
+        self._engine.write(batch)
+        self._state = state
+
+    def _load(self) -> None:
+        """Read the state, and finish what a crash has left between it and the families."""
+        stored: bytes | None = self._engine.family(META).rows.get(_STATE)
+        self._state = _decode(stored) if stored else InboxState()
+        there = set(self._engine.families(_FAMILY))
+        named = {_name(bucket) for bucket in self._state.newest}
+        lost = [bucket for bucket in self._state.newest if _name(bucket) not in there]
+        if lost:
+            self._remove(lost)
+        for name in there - named:
+            self._engine.drop(name)
+
+
+def _name(bucket: int) -> str:
+    return f"{_FAMILY}{bucket}"
+
+
+class _Run:
+    """Messages of one conversation for the same users."""
+
+    __slots__ = ("conversation", "seqs", "users")
+
+    def __init__(self, conversation: str, users: Sequence[str], seq: Seq) -> None:
+        self.conversation = conversation
+        self.users = users
+        self.seqs = [seq]
+
+    def packed(self) -> bytes:
+        name, seqs = self.conversation.encode(), self.seqs
+        count = len(seqs)
+        if count == 1:
+            return b"%b%b\0\1%b" % (_pack_length(len(name)), name, pack_seq(seqs[0]))
+        numbers = b"".join(map(pack_seq, seqs))
+        return b"%b%b%b%b" % (_pack_length(len(name)), name, _pack_length(count), numbers)
+
+
+def _rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
+    """What to write: users, and the row that they all get."""
+    newest: dict[str, _Run] = {}
+    runs: list[_Run] = []
+    for delivery in deliveries:
+        message, users = delivery.message, delivery.users
+        run = newest.get(message.conversation)
+        # Fan-out gives the same list for all messages between two changes of the members.
+        if run is not None and run.users is users:
+            run.seqs.append(message.seq)
+        else:
+            run = newest[message.conversation] = _Run(message.conversation, users, message.seq)
+            runs.append(run)
+    if len(runs) == 1:
+        return [(runs[0].users, runs[0].packed())]
+    rows: dict[str, bytes] = {}
+    for run in runs:
+        packed = run.packed()
+        for user in run.users:
+            before = rows.get(user)
+            rows[user] = packed if before is None else before + packed
+    return [((user,), row) for user, row in rows.items()]
+
+
+def _unpack(row: bytes, after: Seq, upto: Seq, found: list[Ref]) -> bool:
+    """Add a row's references in the range, in order; False if the row reaches past it."""
+    (length,) = _unpack_length(row)
+    end = 2 + length
+    if row[end : end + 2] == b"\0\1" and len(row) == end + 10:  # a single one, as is most common
+        seq = int.from_bytes(row[end + 2 :], "big")
+        if seq > upto:
+            return False
+        if seq > after:
+            found.append(Ref(seq, row[2:end].decode()))
+        return True
+    refs: list[Ref] = []
+    at = 0
+    while at < len(row):
+        (length,) = _unpack_length(row, at)
+        at += 2
+        conversation = row[at : at + length].decode()
+        at += length
+        (count,) = _unpack_length(row, at)
+        at += 2
+        refs += [Ref(seq, conversation) for seq in Struct(f">{count}Q").unpack_from(row, at)]
+        at += 8 * count
+    refs.sort(key=_seq)
+    found += [ref for ref in refs if after < ref.seq <= upto]
+    return refs[-1].seq <= upto
+
+
+def _seq(ref: Ref) -> Seq:
+    return ref.seq

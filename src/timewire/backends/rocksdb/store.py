@@ -1,0 +1,97 @@
+"""All stores of a server in one data directory."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+from rocksdict import WriteBatch
+
+from timewire.backends.rocksdb.database import META
+from timewire.backends.rocksdb.directory import RocksDirectory
+from timewire.backends.rocksdb.engine import Durability, Engine
+from timewire.backends.rocksdb.inbox import RocksInbox
+from timewire.backends.rocksdb.log import RocksLog
+from timewire.backends.rocksdb.messages import RocksMessages
+from timewire.backends.rocksdb.timelines import RocksTimelines
+from timewire.clock import Clock, wall_clock
+from timewire.errors import error
+
+FORMAT: Final = 1
+"""Of what is written in the directory; a larger one was written by a newer Timewire."""
+
+FORMAT_KEY: Final = b"format"
+EPOCH_KEY: Final = b"epoch"
+
+DAY_MS: Final = 24 * 60 * 60 * 1000
+MIB: Final = 1 << 20
+
+
+class RocksStore:
+    """A log with its message store and directory, the inboxes, and timelines for other uses."""
+
+    def __init__(self, engine: Engine, clock: Clock, *, keys_ms: int, bucket_ms: int) -> None:
+        self._engine = engine
+        epoch = _epoch(engine)
+        self.directory = RocksDirectory(engine)
+        self.log = RocksLog(engine, self.directory, clock, epoch, keys_ms)
+        self.messages = RocksMessages(engine, self.log)
+        self.inbox = RocksInbox(engine, bucket_ms)
+        self.timelines = RocksTimelines(engine, clock)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        clock: Clock = wall_clock,
+        durability: Durability = "always",
+        sync_interval_ms: int = 100,
+        keys_days: float = 30,
+        cache_mb: int = 256,
+        reserve_mb: int = 64,
+        bucket_ms: int = DAY_MS,
+    ) -> RocksStore:
+        """Open a data directory, made if it is not there.
+
+        ``durability`` "always": what is acknowledged is on stable storage.  "interval": it is in
+        the log file, which is synced every ``sync_interval_ms``; a crash of the machine may lose
+        that much.  ``reserve_mb`` of the disk stay free.  ``bucket_ms`` is the width of the time
+        buckets in which inboxes expire.
+
+        Raises ``Unusable`` (directory_in_use, directory_newer, directory_unusable).
+        """
+        engine = Engine(
+            Path(path),
+            durability=durability,
+            sync_interval_ms=sync_interval_ms,
+            cache_bytes=cache_mb * MIB,
+            reserve_bytes=reserve_mb * MIB,
+        )
+        try:
+            return cls(engine, clock, keys_ms=int(keys_days * DAY_MS), bucket_ms=bucket_ms)
+        except BaseException:
+            await engine.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Make durable what is staged, release the directory.  Twice is once."""
+        await self._engine.aclose()
+
+
+def _epoch(engine: Engine) -> str:
+    """The directory's epoch; a new directory gets one, and its format."""
+    meta = engine.family(META)
+    stored: bytes | None = meta.rows.get(FORMAT_KEY)
+    if stored is None:
+        epoch = secrets.token_hex(4)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(FORMAT_KEY, b"%d" % FORMAT, meta.handle)
+        batch.put(EPOCH_KEY, epoch.encode(), meta.handle)
+        engine.write_synced(batch)
+        return epoch
+    if int(stored) > FORMAT:
+        raise error("directory_newer", format=int(stored), known=FORMAT)
+    found: bytes = meta.rows.get(EPOCH_KEY) or b""
+    return found.decode()
