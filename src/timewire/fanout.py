@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
+
+import structlog
 
 from timewire.bus import Bus
 from timewire.directory import Directory
+from timewire.errors import Retryable, UnknownOutcome
 from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox
 from timewire.log import MessageLog
 from timewire.metrics import FANOUT_MESSAGES, FANOUT_POSITION, FANOUT_REFS
 from timewire.model import Stored
+
+RETRY_PAUSE_S: Final = 0.5
+"""Between attempts to write to inboxes that cannot be written."""
+
+logger = structlog.get_logger("timewire.fanout")
 
 
 class FanOut:
@@ -26,11 +35,19 @@ class FanOut:
         self._directory = directory
         self._inbox = inbox
         self._bus = bus
+        self._published = inbox.position
 
     async def run(self) -> None:
-        """Follow the log until it is closed."""
-        async for batch in self._log.tail(self._inbox.position):
-            await self.deliver(batch)
+        """Follow the log until it is closed.  While the inboxes cannot be written, try again."""
+        while True:
+            try:
+                # Not from the inbox's position: what was put there may not be published yet.
+                async for batch in self._log.tail(self._published):
+                    await self.deliver(batch)
+                return
+            except (Retryable, UnknownOutcome) as fault:
+                logger.warning("fan-out waits", code=fault.code, position=self._published)
+                await asyncio.sleep(RETRY_PAUSE_S)
 
     async def deliver(self, batch: Sequence[Stored]) -> None:
         """Put a batch of messages, in log order, into inboxes and onto the bus."""
@@ -73,3 +90,4 @@ class FanOut:
         FANOUT_REFS.inc(refs)
         FANOUT_POSITION.set(position)
         self._bus.publish(deliveries, position)
+        self._published = position
