@@ -25,18 +25,21 @@ class LogFailureContract(Contract[FailingStoresPlace]):
 
     async def test_a_refused_append_did_not_happen(self, store: Stores) -> None:
         await put(store.log, draft("team", "1", change=Created("group", ["alice"])))
+        assert store.log.writable
         self.at.block_writes()
         call = [draft("team", "2"), draft("team", "3", change=Members(joined=["bob"]))]
         with pytest.raises(Retryable) as caught:
             await within(store.log.append(call))
 
         assert caught.value.code == "storage_unavailable"
+        assert not store.log.writable
         assert [m.payload for m in await store.log.read(0)] == [draft("team", "1").payload]
         assert await store.directory.members("team") == ["alice"]
         assert await store.log.find(draft("team", "2")) is None
 
         self.at.allow_writes()
         receipts = await self.once_writable(store.log, call)
+        assert store.log.writable
         assert [r.repeated for r in receipts] == [False, False]
         assert receipts[-1].seq == store.log.head
         assert await store.directory.members("team") == ["alice", "bob"]
