@@ -38,6 +38,9 @@ from timewire.timeline import TimelineStore
 MAX_COUNTS_KEPT: Final = 100_000
 """Unread counts that are remembered, so that the next one only reads what is new."""
 
+MAX_ANSWER_BYTES: Final = 256 * 1024
+"""Bytes of messages in one page: it ends early, after at least one."""
+
 
 class Queries:
     """Answers from the message store and the directory."""
@@ -73,8 +76,14 @@ class Queries:
         else:
             found = await self._backward(query.conversation, windows, query.before, wanted)
         head = message_head(query.conversation)
-        page = [_show(head, entry) for entry in found[: query.limit]]
-        return HistoryPage(query.id, query.conversation, page, len(found) > query.limit)
+        page: list[msgspec.Raw] = []
+        size = 0
+        for entry in found[: query.limit]:
+            size += len(entry.payload)
+            if page and size > MAX_ANSWER_BYTES:
+                break
+            page.append(_show(head, entry))
+        return HistoryPage(query.id, query.conversation, page, len(found) > len(page))
 
     async def _forward(
         self, name: str, windows: list[Window], after: Seq, limit: int
@@ -107,14 +116,20 @@ class Queries:
 
     async def _conversations(self, user: str, query: ListConversations) -> ConversationPage:
         found = await self._directory.memberships(user, after=query.after, limit=query.limit + 1)
-        states = [await self._state(user, one) for one in found[: query.limit]]
-        return ConversationPage(query.id, states, len(found) > query.limit)
+        states: list[ConversationState] = []
+        size = 0
+        for one in found[: query.limit]:
+            newest = await self._backward(one.conversation, one.windows, None, 1)
+            size += sum(len(entry.payload) for entry in newest)
+            if states and size > MAX_ANSWER_BYTES:
+                break
+            states.append(await self._state(user, one, newest))
+        return ConversationPage(query.id, states, len(found) > len(states))
 
-    async def _state(self, user: str, mine: Membership) -> ConversationState:
+    async def _state(self, user: str, mine: Membership, newest: list[Entry]) -> ConversationState:
         conversation = await self._directory.conversation(mine.conversation)
         if conversation is None:
             raise error("unknown_conversation", conversation=mine.conversation)
-        newest = await self._backward(conversation.name, mine.windows, None, 1)
         return ConversationState(
             conversation.name,
             conversation.kind,

@@ -1,0 +1,222 @@
+"""Sync: which cursors are served, and that pages together are all that was missed."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from timewire import sync as module
+from timewire.backends.memory import MemoryStore
+from timewire.inbox import Delivery
+from timewire.model import MAX_SEQ, Draft, Ref, Seq, decode_message, encode_stored
+from timewire.protocol import Cursor
+from timewire.sync import MAX_PULL_BYTES, MAX_PULL_ENTRIES, CursorLost, Sync
+from timewire.testing.contracts import ManualClock
+
+BUCKET_MS = 1000
+
+
+class Post:
+    """Inboxes that can be filled, and the sync that reads them."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
+        self.sync = Sync(self.store.log, self.store.inbox)
+
+    async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
+        """Store messages and put them into these inboxes; the last one's SeqId."""
+        payload = encode_stored("alice", "", "text", {"x": "x" * size})
+        for start in range(0, count, 500):
+            drafts = [Draft("team", "alice", "", payload)] * min(500, count - start)
+            await self.store.log.append([Draft("team", "alice", "", payload) for _ in drafts])
+            for message in await self.store.log.read(self.store.inbox.position):
+                await self.store.inbox.put([Delivery(message, users)], message.seq)
+        return self.store.log.head
+
+    def locate(self, user: str, base: str, pos: str) -> Seq | str:
+        """The position of a cursor, or why it is lost."""
+        try:
+            return self.sync.locate(user, Cursor(base, pos), self.store.inbox.position)
+        except CursorLost as lost:
+            return lost.reason
+
+    async def pull_all(self, user: str, after: Seq, upto: Seq) -> list[list[Seq]]:
+        """Pages of SeqIds, from a position to the horizon."""
+        pages: list[list[Seq]] = []
+        while True:
+            page = await self.sync.pull(user, after, upto)
+            pages.append([decode_message(message).seq for message in page.messages])
+            assert after <= page.position <= upto
+            assert pages[-1] == [seq for seq in pages[-1] if after < seq <= page.position]
+            after = page.position
+            if not page.has_more:
+                assert after == upto
+                return pages
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+# -- cursors -------------------------------------------------------------------------------------
+
+
+async def test_a_cursor_is_the_place_it_names(post: Post) -> None:
+    await post.deliver("alice", count=5)
+    base = post.sync.base("alice")
+    assert [post.locate("alice", base, pos) for pos in ("0", "3", "5", "05")] == [0, 3, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "pos", ["", "-1", "1.0", "x", " 1", "1 ", "+1", "²", "١", "9" * 19, "1" * 400, str(MAX_SEQ + 1)]
+)
+async def test_a_place_that_is_none_is_garbage(post: Post, pos: str) -> None:
+    await post.deliver("alice")
+    assert post.locate("alice", post.sync.base("alice"), pos) == "garbage"
+
+
+async def test_a_base_that_is_none_is_garbage(post: Post) -> None:
+    base = post.sync.base("alice")
+    for garbage in ("", ".", "1", "1.", "2" + base[1:], "x" * 10_000, "é\x00", base[2:]):
+        assert post.locate("alice", garbage, "0") == "garbage", garbage
+
+
+async def test_a_cursor_of_someone_else_is_not_served(post: Post) -> None:
+    await post.deliver("alice", "bob")
+    assert post.locate("bob", post.sync.base("alice"), "1") == "other_user"
+    assert post.locate("bob", post.sync.base("alice") + "x", "1") == "other_user"
+    # Whose it is cannot be read from it.
+    assert "alice" not in post.sync.base("alice")
+
+
+async def test_a_cursor_of_another_log_is_not_served(post: Post) -> None:
+    assert post.locate("alice", Post().sync.base("alice"), "0") == "other_log"
+    again = Sync(post.store.reopened().log, post.store.inbox)
+    assert again.base("alice") == post.sync.base("alice")
+
+
+async def test_a_cursor_past_the_horizon_is_from_the_future(post: Post) -> None:
+    last = await post.deliver("alice")
+    assert post.locate("alice", post.sync.base("alice"), str(last)) == last
+    assert post.locate("alice", post.sync.base("alice"), str(last + 1)) == "future"
+    assert post.locate("alice", post.sync.base("alice"), str(MAX_SEQ)) == "future"
+
+
+async def test_a_cursor_is_expired_exactly_when_something_after_it_is(post: Post) -> None:
+    await post.deliver("alice", count=3)
+    post.clock.now += BUCKET_MS
+    await post.deliver("alice", count=3)
+    await post.store.inbox.expire(post.clock.now)
+    assert post.store.inbox.floor == 4
+    base = post.sync.base("alice")
+    places = [post.locate("alice", base, str(pos)) for pos in range(7)]
+    assert places == ["expired", "expired", "expired", 3, 4, 5, 6]
+    assert await post.pull_all("alice", 3, 6) == [[4, 5, 6]]
+
+
+async def test_an_expiry_during_the_pull_is_noticed(post: Post) -> None:
+    await post.deliver("alice", count=3)
+    post.clock.now += 2 * BUCKET_MS
+    await post.deliver("alice")
+    await post.store.inbox.expire(post.clock.now - BUCKET_MS)
+    with pytest.raises(CursorLost) as caught:
+        await post.sync.pull("alice", 0, 4)
+    assert caught.value.reason == "expired"
+
+
+# -- pages ---------------------------------------------------------------------------------------
+
+
+async def test_a_page_holds_the_messages_and_what_follows(post: Post) -> None:
+    await post.deliver("alice", "bob")
+    await post.deliver("bob")
+    last = await post.deliver("alice")
+    page = await post.sync.pull("alice", 0, last)
+    first, second = (decode_message(message) for message in page.messages)
+    assert (first.seq, first.conversation, first.sender, first.time) == (
+        1,
+        "team",
+        "alice",
+        post.clock.now,
+    )
+    assert (second.seq, page.position, page.has_more) == (3, 3, False)
+
+
+async def test_a_page_without_messages_still_moves_on(post: Post) -> None:
+    last = await post.deliver("bob", count=3)
+    page = await post.sync.pull("alice", 0, last)
+    assert (page.messages, page.position, page.has_more) == ([], last, False)
+
+
+async def test_a_page_ends_at_the_horizon(post: Post) -> None:
+    await post.deliver("alice", count=9)
+    assert await post.pull_all("alice", 2, 5) == [[3, 4, 5]]
+    assert await post.pull_all("alice", 5, 5) == [[]]
+
+
+@pytest.mark.parametrize("count", [MAX_PULL_ENTRIES, MAX_PULL_ENTRIES + 1, 3 * MAX_PULL_ENTRIES])
+async def test_a_page_holds_so_many_messages_and_no_more(post: Post, count: int) -> None:
+    last = await post.deliver("alice", count=count)
+    pages = await post.pull_all("alice", 0, last)
+    assert [len(page) for page in pages][:-1] == [MAX_PULL_ENTRIES] * (len(pages) - 1)
+    assert list(itertools.chain(*pages)) == list(range(1, last + 1))
+
+
+async def test_a_page_holds_so_many_bytes_and_no_more(post: Post) -> None:
+    last = await post.deliver("alice", size=MAX_PULL_BYTES // 4, count=9)
+    pages = await post.pull_all("alice", 0, last)
+    assert [len(page) for page in pages] == [3, 3, 3]
+    # But for one message, which is served however large it is.
+    last = await post.deliver("alice", size=2 * MAX_PULL_BYTES, count=2)
+    assert await post.pull_all("alice", 9, last) == [[10], [11]]
+
+
+async def test_a_removed_message_keeps_its_place(post: Post) -> None:
+    last = await post.deliver("alice", count=3)
+    await post.store.messages.redact("team", 2)
+    page = await post.sync.pull("alice", 0, last)
+    shown = [decode_message(message) for message in page.messages]
+    assert [(m.seq, m.sender, m.body) for m in shown] == [
+        (1, "alice", {"x": ""}),
+        (2, "", {}),
+        (3, "alice", {"x": ""}),
+    ]
+
+
+async def test_a_reference_without_a_message_is_passed_over(post: Post) -> None:
+    """Such a one cannot be; were it there, it must not stop the device for ever."""
+    last = await post.deliver("alice", count=3)
+    refs, _ = await post.store.inbox.scan("alice", 0, last, 10)
+    assert refs == [Ref(seq, "team") for seq in (1, 2, 3)]
+    await post.store.messages.trim("team", 3)
+    assert [seq for page in await post.pull_all("alice", 0, last) for seq in page][-1] == 3
+
+
+@settings(max_examples=60)
+@given(
+    mine=st.lists(st.tuples(st.booleans(), st.sampled_from([0, 50, 300, 1200])), max_size=25),
+    entries=st.integers(1, 6),
+    size=st.integers(1, 2000),
+    data=st.data(),
+)
+async def test_pages_put_together_are_one_scan(
+    mine: list[tuple[bool, int]], entries: int, size: int, data: st.DataObject
+) -> None:
+    post = Post()
+    for is_mine, size_of_body in mine:
+        await post.deliver("alice" if is_mine else "bob", size=size_of_body)
+    upto = data.draw(st.integers(0, len(mine)))
+    after = data.draw(st.integers(0, upto))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_PULL_ENTRIES", entries)
+        patch.setattr(module, "MAX_PULL_BYTES", size)
+        pages = await post.pull_all("alice", after, upto)
+    wanted = [seq for seq, (is_mine, _) in enumerate(mine, 1) if is_mine and after < seq <= upto]
+    assert list(itertools.chain(*pages)) == wanted
+    assert max(map(len, pages)) <= entries
+    # The same cursor gives the same page again.
+    first = await post.sync.pull("alice", after, upto)
+    assert first == await post.sync.pull("alice", after, upto)
