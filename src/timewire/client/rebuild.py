@@ -1,8 +1,9 @@
 """After a reset: what a device fetches so that it agrees with all others again.
 
-The device keeps the messages that it has, if they still mean something (``Change.reset``).  Of each conversation with news it fetches the newest
-page of history and the read mark.  Between that page and what it had there may be a gap, which the
-app can read with ``history``; that is what the ``Reset`` event says.
+The device keeps the messages that it has, if they still mean something (see ``Change.reset``).  Of
+each conversation with news it fetches the newest page of history and the read mark.  Between that
+page and what it had there may be a gap, which the app can read with ``history``; that is what the
+``Reset`` event says.
 """
 
 from __future__ import annotations
