@@ -1,0 +1,121 @@
+"""``python -m bench``: arguments."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+from rich.console import Console
+
+from bench import machine, report
+from bench.cases import Case, cases
+from bench.profile import Share, profiling
+from bench.report import Outcome
+from bench.server import serving
+from bench.soak import soak
+from bench.wire import TEXT_BYTES
+
+PROFILE_LINES: Final = 40
+TABLE_COLUMNS: Final = 130
+out = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_COLUMNS)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Measure what was asked for; 1 when a measurement failed or a floor was not held."""
+    given = _arguments()
+    if given.names == ["soak"]:
+        chosen = [soak(given.messages)]
+        given.runs = 1
+    else:
+        every = cases(given.quick)
+        chosen = [c for c in every if not given.names or c.name.startswith(tuple(given.names))]
+    if not chosen:
+        err.print("no such case; there are:", *[case.name for case in cases(False)], "soak")
+        return 2
+    gc.disable()
+    about = _about(given)
+    err.print(f"[dim]{about['machine']}[/]")
+    runs: dict[str, list[dict[str, float]]] = {case.name: [] for case in chosen}
+    for turn in range(given.runs):
+        for case in chosen:
+            err.print(f"[dim]run {turn + 1} of {given.runs}: {case.title}[/]")
+            runs[case.name].append(uvloop.run(_run(case, given)))
+            gc.collect()
+    outcomes = [report.gather(case, runs[case.name]) for case in chosen]
+    report.show(out, outcomes)
+    if given.json:
+        Path(given.json).write_bytes(report.to_json(outcomes, about))
+    return int(given.strict and any(map(_is_below, outcomes)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure Timewire on this machine. See docs/BENCHMARKS.md.",
+    )
+    add = parser.add_argument
+    add("names", nargs="*", help="cases, by the beginning of their names; or `soak`. All if none.")
+    add("--json", metavar="FILE", help="write everything that was found to FILE")
+    add("--seconds", type=float, help="length of each measurement (4; quick: 1)")
+    add("--runs", type=int, help="how often each case runs, in turns (3; quick: 1)")
+    add("--quick", action="store_true", help="a short look: one run, smaller cases")
+    add("--durability", choices=("always", "interval"), default="always")
+    add("--profile", action="store_true", help="show where the server's time goes (py-spy)")
+    add("--native", action="store_true", help="with --profile: native frames too")
+    add("--messages", type=int, default=300_000, help="soak: messages stored (300000)")
+    add("--strict", action="store_true", help="exit with 1 when a floor is not held")
+    given = parser.parse_args()
+    given.seconds = given.seconds or (1.0 if given.quick else 4.0)
+    given.runs = given.runs or (1 if given.quick or given.profile else 3)
+    return given
+
+
+def _about(given: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "machine": machine.describe(),
+        "settings": {
+            "durability": given.durability,
+            "seconds": given.seconds,
+            "runs": given.runs,
+            "text_bytes": TEXT_BYTES,
+            "quick": given.quick,
+        },
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+async def _run(case: Case, given: argparse.Namespace) -> dict[str, float]:
+    if case.alone is not None:
+        return await case.alone(given.seconds)
+    assert case.against is not None
+    async with serving(durability=given.durability) as server:
+        if not given.profile:
+            return await case.against(server, given.seconds)
+        async with profiling(server.pid, native=given.native) as shares:
+            found = await case.against(server, given.seconds)
+    _show_profile(shares)
+    return found
+
+
+def _show_profile(shares: list[Share]) -> None:
+    out.print("[bold]  own   with callees   function[/]")
+    for share in shares[:PROFILE_LINES]:
+        out.print(f"{share.own:6.1%}  {share.total:6.1%}         {share.function}", markup=False)
+
+
+def _is_below(outcome: Outcome) -> bool:
+    return any(
+        target.verdict(outcome.found[target.key].median) == "below"
+        for target in outcome.case.targets
+        if target.key in outcome.found
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""What is measured, and against what."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from bench import catchup, engine, group, idle, inboxes, pairs
+from bench.server import ServerProcess
+
+Found = dict[str, float]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A number of interest in what a case finds.
+
+    ``floor`` is what must be held, ``aim`` what is wanted, ``elsewhere`` what other servers did
+    in the same shape of test, on another machine of the same shape.
+    """
+
+    key: str
+    says: str
+    unit: str = ""
+    floor: float | None = None
+    aim: float | None = None
+    higher_is_better: bool = True
+    elsewhere: str = ""
+
+    def verdict(self, value: float) -> str:
+        """How a value stands to floor and aim: ``aim``, ``floor``, ``below``, or nothing."""
+        if self.floor is None or self.aim is None:
+            return ""
+        sign = 1 if self.higher_is_better else -1
+        if sign * value >= sign * self.aim:
+            return "aim"
+        return "floor" if sign * value >= sign * self.floor else "below"
+
+
+def at_most(key: str, says: str, unit: str, limits: tuple[float, float], **more: str) -> Target:
+    """A target of which less is better; ``limits`` are floor and aim."""
+    return Target(key, says, unit, *limits, higher_is_better=False, **more)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One measurement.  Of ``alone`` and ``against`` one is given: whether it needs a server."""
+
+    name: str
+    title: str
+    shape: dict[str, Any]
+    targets: tuple[Target, ...]
+    alone: Callable[[float], Awaitable[Found]] | None = None
+    against: Callable[[ServerProcess, float], Awaitable[Found]] | None = None
+
+
+def _latency(name: str, says: str) -> tuple[Target, ...]:
+    return tuple(
+        Target(f"{name}_{percent}_ms", f"{says} {shown}", "ms", higher_is_better=False)
+        for percent, shown in (("p50", "p50"), ("p99", "p99"), ("p999", "p99.9"))
+    )
+
+
+_COST: Final = (
+    Target("server_us_each", "server's processor time each", "us", higher_is_better=False),
+    Target("server_cores", "cores busy: server"),
+    Target("generator_cores", "cores busy: generator"),
+    Target("other_cores", "cores busy: others on the machine"),
+)
+_ENGINE: Final = (
+    Target("per_s", "durable", "/s"),
+    Target("bare_per_s", "the same puts and syncs, bare", "/s"),
+    Target("ratio", "of the bare rate", "x", 0.6, 0.9),
+)
+
+
+def _engine(name: str, title: str, run: Callable[[float], Awaitable[Found]]) -> Case:
+    return Case(name, title, {"batch": engine.BATCH}, _ENGINE, alone=run)
+
+
+def _pairs(window: int, first: tuple[Target, ...], count: int) -> Case:
+    return Case(
+        f"pairs-{window}",
+        f"One to one: {count} pairs, {window} in flight each",
+        {"pairs": count, "window": window},
+        (*first, *_COST),
+        against=lambda server, s: pairs.one_to_one(server, s, pairs=count, window=window),
+    )
+
+
+def _group(members: int, writers: int, window: int, first: Target) -> Case:
+    run = partial(group.group, members=members, writers=writers, window=window)
+    latency = (*_latency("delivery", "delivery"), *_latency("ack", "ack"))
+    return Case(
+        f"group-{members}-{writers}x{window}",
+        f"A group of {members} online members: {writers} writing, {window} in flight each",
+        {"members": members, "writers": writers, "window": window},
+        (first, Target("messages_per_s", "messages", "/s"), *latency, *_COST),
+        against=run,
+    )
+
+
+def _inboxes(members: int) -> Case:
+    targets = (
+        at_most(
+            "synced_p50_ms",
+            "send to ack `synced`, p50",
+            "ms",
+            (40, 15),
+            elsewhere="a Go timeline on a remote store, 4 cores: 127.7",
+        ),
+        Target("synced_max_ms", "the slowest", "ms", higher_is_better=False),
+        Target("synced_beside_p50_ms", "beside one-to-one traffic, p50", "ms"),
+        Target("synced_beside_max_ms", "beside one-to-one traffic, the slowest", "ms"),
+        *_latency("quiet_delivery", "one to one, without large messages,"),
+        *_latency("beside_delivery", "one to one, beside large messages,"),
+        Target("beside_delivery_max_ms", "one to one, beside large messages, the slowest", "ms"),
+    )
+    return Case(
+        "inboxes",
+        f"A message to {members:,} inboxes, {inboxes.ONLINE} of them online",
+        {"members": members, "pairs_beside": inboxes.PAIRS},
+        targets,
+        against=lambda server, s: inboxes.many_inboxes(server, s, members=members),
+    )
+
+
+def _catch_up(entries: int) -> Case:
+    targets = (
+        at_most("catch_up_ms", "hello to live", "ms", (100, 30)),
+        Target("first_page_ms", "hello to first page", "ms", higher_is_better=False),
+        Target("entries_per_s", "messages", "/s"),
+    )
+    return Case(
+        "catchup",
+        f"One device catches up on {entries:,} messages",
+        {"entries": entries},
+        targets,
+        against=lambda server, _: catchup.catch_up(server, entries=entries),
+    )
+
+
+def _idle(connections: int) -> Case:
+    targets = (
+        at_most("kib_each", "server memory each", "KiB", (24, 14)),
+        Target("base_mib", "server memory before", "MiB", higher_is_better=False),
+        Target("accepts_per_s", "connected and greeted", "/s"),
+    )
+    return Case(
+        "idle",
+        f"{connections:,} idle connections",
+        {"connections": connections},
+        targets,
+        against=lambda server, _: idle.idle(server, connections=connections),
+    )
+
+
+def cases(quick: bool) -> list[Case]:
+    """All cases, in the order in which they run; smaller ones when there is little time."""
+    few = 10 if quick else 1
+    one = (
+        at_most("ack_p50_ms", "ack p50", "ms", (2, 1), elsewhere="ejabberd 16"),
+        at_most("ack_p99_ms", "ack p99", "ms", (10, 3), elsewhere="ejabberd 122"),
+        Target("ack_p999_ms", "ack p99.9", "ms", higher_is_better=False),
+        at_most("delivery_p50_ms", "delivery p50", "ms", (2, 1), elsewhere="ejabberd 16"),
+        at_most("delivery_p99_ms", "delivery p99", "ms", (10, 3), elsewhere="ejabberd 122"),
+        Target("delivery_p999_ms", "delivery p99.9", "ms", higher_is_better=False),
+        Target("per_s", "messages", "/s"),
+    )
+    twenty = (
+        Target(
+            "per_s",
+            "messages",
+            "/s",
+            50_000,
+            100_000,
+            elsewhere="ejabberd with archive 3,140; Prosody 2,326; Synapse 79",
+        ),
+        *_latency("ack", "ack"),
+        *_latency("delivery", "delivery"),
+    )
+    hundred = Target(
+        "per_s",
+        "deliveries",
+        "/s",
+        250_000,
+        400_000,
+        elsewhere="ejabberd 29,500; Prosody 12,100",
+    )
+    return [
+        _engine("engine-log", "Engine: messages into the log", engine.log),
+        _engine("engine-inbox", "Engine: references into inboxes", engine.inbox),
+        _pairs(1, one, 50),
+        _pairs(20, twenty, 50),
+        _group(100, 1, 8, hundred),
+        _group(100, 4, 8, hundred),
+        _group(500, 4, 8, Target("per_s", "deliveries", "/s")),
+        _inboxes(10_000 // few),
+        _catch_up(10_000 // few),
+        _idle(5_000 // few),
+    ]

@@ -1,0 +1,34 @@
+"""The machine under a measurement, as its operating system describes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+_PARTS: Final = ("aiohttp", "msgspec", "rocksdict", "uvloop")
+
+
+def busy_s() -> float:
+    """Processor time that everything on this machine has used since it started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[1:8])
+    return (user + nice + system + irq + softirq) / _TICKS_A_SECOND
+
+
+def describe() -> dict[str, str | int]:
+    """Processor, cores, memory, kernel, Python and the libraries that decide the speed."""
+    about = Path("/proc/cpuinfo").read_text()
+    models = [line.split(":", 1)[1].strip() for line in about.splitlines() if "model name" in line]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": models[0] if models else platform.processor() or "unknown",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PARTS},
+    }

@@ -1,0 +1,57 @@
+"""Cost growth: is a server with many stored messages as fast as an empty one?"""
+
+from __future__ import annotations
+
+from bench.cases import Case, Found, Target
+from bench.load import Turns, drain
+from bench.pairs import one_to_one, open_pairs
+from bench.server import ServerProcess
+from bench.wire import close_all
+
+PAIRS = 50
+WINDOW = 20
+FILL_WINDOW = 100
+
+
+def soak(messages: int) -> Case:
+    """Throughput before and after ``messages`` were stored."""
+
+    async def run(server: ServerProcess, seconds: float) -> Found:
+        empty = await one_to_one(server, seconds, pairs=PAIRS, window=WINDOW, name="empty")
+        await fill(server, messages)
+        full = await one_to_one(server, seconds, pairs=PAIRS, window=WINDOW, name="full")
+        return {
+            "ratio": full["per_s"] / empty["per_s"],
+            "empty_per_s": empty["per_s"],
+            "full_per_s": full["per_s"],
+            "full_p99_ms": full["delivery_p99_ms"],
+            "empty_p99_ms": empty["delivery_p99_ms"],
+        }
+
+    return Case(
+        "soak",
+        f"Growth: one to one, with {messages:,} messages stored",
+        {"messages": messages, "pairs": PAIRS, "window": WINDOW},
+        (
+            Target("ratio", "of the rate of an empty store", "x", 0.8, 0.95),
+            Target("empty_per_s", "messages, empty", "/s"),
+            Target("full_per_s", "messages, full", "/s"),
+            Target("empty_p99_ms", "delivery p99, empty", "ms"),
+            Target("full_p99_ms", "delivery p99, full", "ms"),
+        ),
+        against=run,
+    )
+
+
+async def fill(server: ServerProcess, messages: int) -> None:
+    """Store that many messages, as fast as it goes."""
+    turns = Turns()
+    pairs = await open_pairs(server.door, turns, PAIRS, FILL_WINDOW, "fill")
+    links = [link for pair in pairs for link in (pair.sender, pair.receiver)]
+    for pair in pairs:
+        pair.limit = messages // PAIRS
+        turns.add(pair)
+    try:
+        await drain(lambda: all(p.sent == p.limit and p.done() for p in pairs), links, 3600)
+    finally:
+        close_all(links)
