@@ -247,6 +247,20 @@ def test_what_is_not_messagepack_of_json_is_refused(data: bytes | str) -> None:
     assert refusal(MSGPACK, data) == ("bad_frame", "")
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30, 10**400, -(10**400)])
+def test_numbers_too_large_for_messagepack_become_floats(number: int) -> None:
+    """One such number in a message must not keep it, and all after it, from anybody."""
+    message = b'{"conversation":"t","seq":1,"time":2,"body":{"n":[%d,%d],"x":1}}' % (
+        number,
+        2**64 - 1,
+    )
+    pushed = msgspec.msgpack.decode(MSGPACK.push("1", message))
+    found, exact = pushed["message"]["body"]["n"]
+    assert found == pytest.approx(float(f"{number}"))
+    assert (exact, pushed["message"]["body"]["x"]) == (2**64 - 1, 1)
+    assert msgspec.json.decode(JSON.push("1", message))["message"]["body"]["n"][0] == number
+
+
 def test_bytes_in_messagepack_become_base64_text() -> None:
     data = msgspec.msgpack.encode({"type": "send", "id": "1", "to": "t", "body": {"a": b"x"}})
     assert MSGPACK.decode_client(data) == Send("1", "t", {"a": "eA=="})

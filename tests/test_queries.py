@@ -38,6 +38,11 @@ from timewire.queries import MAX_ANSWER_BYTES, Queries
 PAGE = 10
 
 
+def _paged(query: dict[str, Any]) -> dict[str, Any]:
+    """A question's fields, with a limit if it has none."""
+    return {"limit": PAGE} | query
+
+
 class Archive:
     """A message store that can be written to, and the questions it answers."""
 
@@ -63,13 +68,13 @@ class Archive:
 
     async def history(self, user: str, name: str = "team", **query: Any) -> tuple[list[Seq], bool]:
         """The SeqIds of a page, and whether there is more."""
-        answer = await self.queries.answer(user, GetHistory("h", name, **{"limit": PAGE} | query))
+        answer = await self.queries.answer(user, GetHistory("h", name, **_paged(query)))
         assert isinstance(answer, HistoryPage)
         assert (answer.id, answer.conversation) == ("h", name)
         return [decode_message(message).seq for message in answer.messages], answer.has_more
 
     async def conversations(self, user: str, **query: Any) -> tuple[list[ConversationState], bool]:
-        answer = await self.queries.answer(user, ListConversations("c", **{"limit": PAGE} | query))
+        answer = await self.queries.answer(user, ListConversations("c", **_paged(query)))
         assert isinstance(answer, ConversationPage)
         return answer.conversations, answer.has_more
 
@@ -78,9 +83,7 @@ class Archive:
         return state.unread
 
     async def members(self, user: str, **query: Any) -> tuple[list[str], bool]:
-        answer = await self.queries.answer(
-            user, ListMembers("m", "team", **{"limit": PAGE} | query)
-        )
+        answer = await self.queries.answer(user, ListMembers("m", "team", **_paged(query)))
         assert isinstance(answer, MemberPage)
         return answer.members, answer.has_more
 

@@ -10,6 +10,7 @@ so MessagePack frames are transcoded.
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import Any, Final, Literal, Protocol
 
@@ -396,7 +397,11 @@ class JsonCodec:
 
 
 class MsgpackCodec:
-    """MessagePack, transcoded from and to JSON.  Bytes become base64 text."""
+    """MessagePack, transcoded from and to JSON.
+
+    Bytes become base64 text; whole numbers beyond 64 bits, which JSON has and MessagePack has not,
+    become floats.
+    """
 
     name = SUBPROTOCOLS[1]
     text = False
@@ -425,7 +430,25 @@ def problem(fault: TimewireError, id: Id = "") -> Problem:
 
 
 def _to_msgpack(data: bytes) -> bytes:
-    return msgspec.msgpack.encode(msgspec.json.decode(data))
+    value = msgspec.json.decode(data)
+    try:
+        return msgspec.msgpack.encode(value)
+    except OverflowError:
+        return msgspec.msgpack.encode(_narrowed(value))
+
+
+def _narrowed(value: Any) -> Any:
+    """The same JSON value, with floats in place of whole numbers beyond 64 bits."""
+    if isinstance(value, dict):
+        return {key: _narrowed(part) for key, part in value.items()}  # pyright: ignore
+    if isinstance(value, list):
+        return [_narrowed(part) for part in value]  # pyright: ignore
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    return value
 
 
 def _to_json(data: bytes | str) -> bytes:

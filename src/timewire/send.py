@@ -132,7 +132,7 @@ class Sender:
                 except Exception:
                     # One bad request must not end the sending of everybody.
                     logger.exception("a request failed", user=request.user)
-                    _refuse(request, error("outcome_unknown"))
+                    _refuse(request, error("server_fault"))
                 if len(self._drafts) >= MAX_BATCH_DRAFTS:
                     self._flush()
             self._flush()
