@@ -1,0 +1,148 @@
+"""The hub: who gets a push, and who waits for it."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from timewire.hub import Hub
+from timewire.inbox import Delivery
+from timewire.model import Seq, Stored, decode_message, encode_stored
+
+
+class Ear:
+    """A receiver that keeps what it is handed."""
+
+    def __init__(self, user: str, device: str = "phone", *, text: bool = True) -> None:
+        self.user = user
+        self.device = device
+        self.live = True
+        self.text = text
+        self.pushed: list[Seq] = []
+        self.frames: list[bytes] = []
+        self.replaced = 0
+
+    def push(self, data: bytes, seq: Seq) -> None:
+        self.pushed.append(seq)
+        self.frames.append(data)
+
+    def replace(self) -> None:
+        self.replaced += 1
+
+
+def delivery(seq: Seq, *users: str, origin: object = None) -> Delivery:
+    payload = encode_stored("carol", "1", "text", {"n": seq})
+    return Delivery(Stored(seq, 1000, "team", payload, origin), users)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(10)
+
+
+def join(hub: Hub, *ears: Ear) -> None:
+    for ear in ears:
+        hub.join(ear)
+
+
+def test_everything_goes_to_those_it_is_for(hub: Hub) -> None:
+    phone, laptop, bob = Ear("alice"), Ear("alice", "laptop"), Ear("bob")
+    join(hub, phone, laptop, bob)
+    hub.publish([delivery(11, "alice", "bob"), delivery(12, "alice"), delivery(13, "eve")], 13)
+    assert (phone.pushed, laptop.pushed, bob.pushed) == ([11, 12], [11, 12], [11])
+    assert hub.position == 13
+
+
+def test_only_those_who_have_everything_before_are_pushed_to(hub: Hub) -> None:
+    behind = Ear("alice")
+    join(hub, behind)
+    behind.live = False
+    hub.publish([delivery(11, "alice")], 11)
+    behind.live = True
+    hub.publish([delivery(12, "alice")], 12)
+    assert behind.pushed == [12]
+
+
+def test_one_who_falls_behind_in_a_batch_gets_no_more_of_it(hub: Hub) -> None:
+    class Slow(Ear):
+        def push(self, data: bytes, seq: Seq) -> None:
+            super().push(data, seq)
+            self.live = False
+
+    slow, quick = Slow("alice"), Ear("alice", "laptop")
+    join(hub, slow, quick)
+    hub.publish([delivery(11, "alice"), delivery(12, "alice")], 12)
+    assert (slow.pushed, quick.pushed) == ([11], [11, 12])
+
+
+def test_the_connection_it_came_from_is_passed_over_and_no_other(hub: Hub) -> None:
+    phone, laptop = Ear("alice"), Ear("alice", "laptop")
+    join(hub, phone, laptop)
+    hub.publish([delivery(11, "alice", origin=phone), delivery(12, "alice")], 12)
+    assert (phone.pushed, laptop.pushed) == ([12], [11, 12])
+
+
+def test_a_frame_holds_the_message_in_the_coding_of_its_connection(hub: Hub) -> None:
+    text, binary = Ear("alice"), Ear("bob", text=False)
+    join(hub, text, binary)
+    hub.publish([delivery(11, "alice", "bob")], 11)
+    assert (text.frames[0][0], binary.frames[0][0]) == (0x81, 0x82)
+    as_json = msgspec.json.decode(
+        text.frames[0][2:] if text.frames[0][1] < 126 else text.frames[0][4:]
+    )
+    as_msgpack = msgspec.msgpack.decode(
+        binary.frames[0][2:] if binary.frames[0][1] < 126 else binary.frames[0][4:]
+    )
+    assert as_json == as_msgpack
+    assert (as_json["type"], as_json["pos"]) == ("push", "11")
+    message = decode_message(msgspec.json.encode(as_json["message"]))
+    assert (message.seq, message.sender, message.body) == (11, "carol", {"n": 11})
+
+
+def test_a_frame_is_made_once_for_all(hub: Hub) -> None:
+    ears = [Ear("alice", f"d{n}") for n in range(5)]
+    join(hub, *ears)
+    hub.publish([delivery(11, "alice")], 11)
+    assert len({id(ear.frames[0]) for ear in ears}) == 1
+
+
+def test_a_device_has_one_connection(hub: Hub) -> None:
+    old, new, other = Ear("alice"), Ear("alice"), Ear("bob")
+    join(hub, old, other, new)
+    assert (old.replaced, new.replaced, other.replaced) == (1, 0, 0)
+    # The older one is gone; that it leaves once more changes nothing for the newer.
+    hub.leave(old)
+    hub.publish([delivery(11, "alice", "bob")], 11)
+    assert (old.pushed, new.pushed) == ([], [11])
+    assert set(hub.receivers()) == {new, other}
+
+
+def test_who_has_left_is_forgotten(hub: Hub) -> None:
+    ear = Ear("alice")
+    join(hub, ear)
+    hub.leave(ear)
+    hub.leave(ear)
+    hub.publish([delivery(11, "alice")], 11)
+    assert ear.pushed == []
+    assert list(hub.receivers()) == []
+    assert list(hub.of("alice")) == []
+
+
+async def test_a_position_can_be_waited_for(hub: Hub) -> None:
+    await asyncio.wait_for(hub.reached(10), 10)
+    reached: list[int] = []
+
+    async def wait(position: Seq) -> None:
+        await hub.reached(position)
+        reached.append(position)
+
+    waiting = [asyncio.create_task(wait(position)) for position in (13, 11, 12)]
+    await asyncio.sleep(0)
+    waiting[2].cancel()
+    await asyncio.sleep(0)
+    hub.publish([], 11)
+    await asyncio.sleep(0)
+    assert reached == [11]
+    hub.publish([delivery(12, "eve"), delivery(14, "eve")], 14)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert reached == [11, 13]
