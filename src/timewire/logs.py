@@ -37,6 +37,9 @@ def configure(level: str, style: Literal["console", "json"]) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It tells of requests that are no HTTP by showing them: anyone could fill the log, or find a
+    # token in it.  What fails in handlers is logged by themselves.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def _render(style: Literal["console", "json"]) -> list[Processor]:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
+from timewire.model import check_id
 from timewire.protocol import JSON, problem
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -69,19 +70,18 @@ async def read(request: web.Request, asks: type[Asked]) -> Asked:
     An ``id`` may also come as ``Idempotency-Key``.  Raises ``Invalid`` (bad_frame, bad_id,
     frame_too_large).
     """
-    fields = await _body(request) if request.method == "POST" else _query(request)
-    fields.setdefault("id", request.headers.get(IDEMPOTENCY, ""))
+    posted = request.method == "POST"
+    fields: dict[str, Any] = await _body(request) if posted else dict(request.query)
+    if "id" not in fields:
+        key = request.headers.get(IDEMPOTENCY)
+        fields["id"] = check_id(key) if key else ""
     fields.update(request.match_info)
     if "user" in request.match_info:
         fields["users"] = [fields.pop("user")]
     try:
-        return msgspec.convert(fields, asks, strict=request.method == "POST")
+        return msgspec.convert(fields, asks, strict=posted)
     except msgspec.ValidationError as reason:
         raise error("bad_frame", f"the request is not as /docs says: {reason}") from None
-
-
-def _query(request: web.Request) -> dict[str, Any]:
-    return dict(request.query)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -91,16 +91,11 @@ async def _body(request: web.Request) -> dict[str, Any]:
     except TimeoutError:
         raise error("bad_frame", f"the body did not come within {BODY_TIMEOUT_S:.0f} s") from None
     except (web.RequestPayloadError, ValueError) as reason:
-        raise error("bad_frame", f"the body cannot be read: {_plain(str(reason))}") from None
+        raise error("bad_frame", f"the body cannot be read: {reason}") from None
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as reason:
         raise error("bad_frame", f"the body is not a JSON object: {reason}") from None
-
-
-def _plain(text: str) -> str:
-    """A text that can be encoded: bytes of a header that are no UTF-8 are replaced."""
-    return text.encode(errors="replace").decode()
 
 
 # Answers ---------------------------------------------------------------------------------------
@@ -146,6 +141,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("a request failed", route=_route(request))
         response = refusal(error("server_fault"))
+    if request.content.exception() is not None:
+        response.force_close()  # what comes after a broken body is no request
     HTTP_REQUESTS.labels(_route(request), response.status).inc()
     return response
 

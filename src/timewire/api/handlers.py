@@ -73,10 +73,11 @@ class Api:
         application.on_shutdown.append(self._shut_down)
         for route in ROUTES:
             handler = partial(self._handlers()[route.does], route)
+            path = route.path.replace("}", ":[^/]+}")
             if route.method == "GET":
-                application.router.add_get(route.path, handler)
+                application.router.add_get(path, handler)
             else:
-                application.router.add_route(route.method, route.path, handler)
+                application.router.add_route(route.method, path, handler)
 
     def _handlers(self) -> dict[str, Callable[[Route, web.Request], Awaitable[web.Response]]]:
         return {
