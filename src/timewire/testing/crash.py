@@ -1,0 +1,292 @@
+"""Crash runs: a real server under a real load, killed again and again, and then checked.
+
+    python -m timewire.testing.crash --seeds 200 --first 1000
+
+Every run has a seed, which fixes what the users do and when the server dies; how the two interleave
+is up to the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from timewire.backends.rocksdb import RocksStore
+from timewire.model import Ref, direct
+from timewire.protocol import Add, Create, MarkRead, Remove, Send
+from timewire.testing.checker import Violation, check, report
+from timewire.testing.devices import raw_device
+from timewire.testing.history import History, InboxDump, Restart, Start, Who
+from timewire.testing.servers import ServerProcess, running_server
+from timewire.testing.witness import Witness, clock
+
+USERS: Final[tuple[str, ...]] = ("alice", "bob", "carol", "dave", "erin")
+DEVICES: Final = (
+    *(Who(user, "phone") for user in USERS),
+    Who("alice", "laptop"),
+    Who("bob", "laptop"),
+    Who("carol", "tablet"),
+)
+FOUNDER: Final = DEVICES[0]
+WANDERER: Final = Who("carol", "tablet")
+"""The device that is offline most of the time."""
+
+GROUP: Final = "team"
+MAX_PENDING_COMMANDS: Final = 30
+MAX_PAUSE_S: Final = 0.012
+PAGE: Final = 100
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How often the server is killed, and how long it lives each time (s)."""
+
+    kills: int = 2
+    life_s: tuple[float, float] = (0.1, 0.5)
+
+
+SHORT: Final = Plan()
+RUN_TIMEOUT_S: Final = 100.0
+
+
+async def run(seed: int, directory: Path, plan: Plan = SHORT) -> History:
+    """One run: everything that happened, ready to be checked."""
+    chance = random.Random(seed)
+    history = History()
+    async with (
+        asyncio.timeout(RUN_TIMEOUT_S + sum(plan.life_s) * plan.kills),
+        running_server(directory / "data") as server,
+    ):
+        tokens = {user: server.token(user) for user in USERS}
+        everyone = {
+            who: Witness(who, history, lambda: server.url, tokens[who.user]) for who in DEVICES
+        }
+        await _live_through_crashes(server, everyone, chance, plan)
+        async with _online(everyone.values()):
+            await _settle(everyone[FOUNDER], everyone.values())
+        async with _online(everyone.values()):
+            await asyncio.gather(*(witness.live.wait() for witness in everyone.values()))
+            await _probe(server, everyone[FOUNDER])
+            await _read_back(everyone.values())
+        await server.stop()
+    await _dump_inboxes(directory / "data", history)
+    return history
+
+
+async def _live_through_crashes(
+    server: ServerProcess, everyone: dict[Who, Witness], chance: random.Random, plan: Plan
+) -> None:
+    steady = [witness for who, witness in everyone.items() if who != WANDERER]
+    async with _online(steady):
+        await _found(everyone[FOUNDER])
+        work = [_work(one, random.Random(chance.random())) for one in everyone.values()]
+        wander = _wander(everyone[WANDERER], random.Random(chance.random()))
+        async with _running([*work, wander]):
+            for _ in range(plan.kills):
+                await asyncio.sleep(chance.uniform(*plan.life_s))
+                await server.restart()
+                everyone[FOUNDER].history.restarts.append(Restart(clock()))
+            await asyncio.sleep(plan.life_s[0])
+
+
+def _online(witnesses: Iterable[Witness]) -> AbstractAsyncContextManager[None]:
+    """Keep devices connected."""
+    return _running([witness.run() for witness in witnesses])
+
+
+@asynccontextmanager
+async def _running(work: Iterable[Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Have things done beside the body.  What failed among them is raised at the end."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        faults = [end for end in ends if isinstance(end, Exception)]
+        if faults:
+            raise ExceptionGroup("devices failed", faults)
+
+
+# The load --------------------------------------------------------------------------------------
+
+
+async def _found(founder: Witness) -> None:
+    """Make the group."""
+    await founder.submit(Create("found", GROUP, list(USERS[:3]), "The team"))
+    await founder.quiet()
+
+
+async def _wander(witness: Witness, chance: random.Random) -> None:
+    """Be online now and then."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(0.05, 0.3)):
+                await witness.run()
+        await asyncio.sleep(chance.uniform(0.1, 0.6))
+
+
+async def _work(witness: Witness, chance: random.Random) -> None:
+    """What one device does, until cancelled."""
+    number = 0
+    while True:
+        number += 1
+        await asyncio.sleep(chance.uniform(0, MAX_PAUSE_S))
+        await witness.quiet(MAX_PENDING_COMMANDS)
+        await _act(witness, chance, f"{witness.who}#{number}")
+
+
+async def _act(witness: Witness, chance: random.Random, id: str) -> None:
+    user = witness.who.user
+    body = {"text": f"{id} " + "x" * chance.randrange(60)}
+    match chance.choices(
+        ["group", "direct", "self", "member", "mark", "again", "reuse", "read"],
+        [40, 20, 3, 6, 6, 6, 1, 6],
+    )[0]:
+        case "group":
+            await witness.submit(Send(id, GROUP, body, ack=chance.choice(["stored", "synced"])))
+        case "direct":
+            await witness.submit(Send(id, direct(user, chance.choice(USERS)), body))
+        case "self":
+            await witness.submit(Send(id, direct(user, user), body))
+        case "member":
+            moves: list[str] = chance.sample(USERS[1:], 2)
+            change = Add(id, GROUP, moves) if chance.random() < 0.6 else Remove(id, GROUP, moves)
+            await witness.submit(change)
+        case "mark" if witness.shown:
+            message = chance.choice(witness.shown).message
+            await witness.submit(MarkRead(id, message.conversation, message.seq))
+        case "again" if witness.answered:
+            await witness.submit(chance.choice(witness.answered[-50:]))
+        case "reuse" if witness.answered:
+            used = chance.choice(witness.answered).id
+            await witness.submit(Send(used, GROUP, {"text": f"not what {used} was"}))
+        case "read":
+            await witness.read(GROUP, chance.choice([1, 10, PAGE]), **_somewhere(witness, chance))
+        case _:
+            pass
+
+
+def _somewhere(witness: Witness, chance: random.Random) -> dict[str, int]:
+    """Where to begin to read."""
+    seq = chance.randrange((witness.cursor or 0) + 2)
+    return chance.choice([{}, {"after": seq}, {"before": seq + 1}])
+
+
+# The end ---------------------------------------------------------------------------------------
+
+
+async def _settle(last: Witness, witnesses: Iterable[Witness]) -> None:
+    """Have every command answered, and everything put into the inboxes."""
+    await asyncio.gather(*(witness.quiet() for witness in witnesses))
+    await last.submit(Send("last", "self:alice", {"text": "the end"}, ack="synced"))
+    await last.quiet()
+
+
+async def _probe(server: ServerProcess, witness: Witness) -> None:
+    """Come back with cursors that cannot be served."""
+    head = witness.cursor or 0
+    good, foreign = "", ""
+    for start in witness.history.starts:
+        if start.who.user == witness.who.user:
+            good = start.base
+        else:
+            foreign = start.base
+    version, _, whose = good.split(".")
+    for cursor_is, base, pos in (
+        ("garbage", "?", "1"),
+        ("garbage", good, "one"),
+        ("other_log", f"{version}.0000.{whose}", "1"),
+        ("other_user", foreign, "1"),
+        ("future", good, str(head + 10**9)),
+        ("good", good, str(head // 2)),
+    ):
+        await _come_back(server, witness, cursor_is, {"base": base, "pos": pos})
+
+
+async def _come_back(
+    server: ServerProcess, witness: Witness, cursor_is: str, cursor: dict[str, str]
+) -> None:
+    async with raw_device(server.url) as raw:
+        who = Who(witness.who.user, f"probe-{cursor_is}")
+        token = server.token(who.user)
+        welcome = await raw.hello(token, who.device, cursor=cursor)
+        frame = await raw.next()
+        reset = frame["reason"] if frame["type"] == "reset" else None
+        pos = cursor["pos"]
+        witness.history.starts.append(
+            Start(
+                who,
+                -len(witness.history.starts),
+                clock(),
+                int(welcome["pos"]),
+                int(pos) if pos.isdecimal() else 0,
+                cursor_is,  # pyright: ignore[reportArgumentType]
+                reset,
+                welcome["base"],
+            )
+        )
+
+
+async def _read_back(witnesses: Iterable[Witness]) -> None:
+    """Everyone reads everything, and each device says what it has."""
+    for witness in witnesses:
+        if witness.who.device == "phone":
+            async for state in witness.conversations():
+                await witness.read_all(state["conversation"], PAGE)
+        witness.history.holdings.append(await witness.hold())
+
+
+async def _dump_inboxes(data: Path, history: History) -> None:
+    store = await RocksStore.open(data)
+    try:
+        inbox, head = store.inbox, store.log.head
+        for user in USERS:
+            refs: list[Ref] = []
+            more = True
+            while more:
+                found, more = await inbox.scan(user, refs[-1].seq if refs else 0, head, PAGE)
+                refs += found
+            history.inboxes.append(InboxDump(user, inbox.floor, inbox.position, tuple(refs)))
+    finally:
+        await store.aclose()
+
+
+# The soak --------------------------------------------------------------------------------------
+
+
+def examine(seed: int, plan: Plan = SHORT) -> tuple[History, list[Violation]]:
+    """One run in a directory of its own, and what was wrong with it."""
+    with tempfile.TemporaryDirectory(prefix="timewire-crash-") as directory:
+        history = asyncio.run(run(seed, Path(directory), plan))
+    return history, check(history)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run many seeds, one after the other; exit status 1 when a rule was broken."""
+    parser = argparse.ArgumentParser(prog="python -m timewire.testing.crash")
+    parser.add_argument("--seeds", type=int, default=100, help="how many runs")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--kills", type=int, default=4, help="kills in a run")
+    given = parser.parse_args(arguments)
+    failed: list[int] = []
+    for seed in range(given.first, given.first + given.seeds):
+        history, violations = examine(seed, Plan(kills=given.kills))
+        failed += [seed] * bool(violations)
+        sys.stdout.write(f"seed {seed}: {len(history.attempts)} attempts, {report(violations)}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{given.seeds} runs, violations in {failed or 'none'}\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
