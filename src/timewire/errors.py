@@ -147,7 +147,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "shutting_down": (Retryable, "the server is stopping; connect again and repeat"),
     "not_connected": (Retryable, "there is no connection now; repeat when there is one"),
     "outcome_unknown": (UnknownOutcome, "the store failed while writing; repeat with the same id"),
-    "server_fault": (TimewireError, "something is wrong with the server; its log says what"),
+    "server_fault": (
+        UnknownOutcome,
+        "something failed inside the server, its log says what; repeat with the same id",
+    ),
     # the Timeline library
     "bad_timeline": (
         Invalid,

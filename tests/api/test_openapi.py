@@ -4,8 +4,11 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -188,8 +191,6 @@ async def test_the_page_loads_nothing_from_elsewhere(http: Any) -> None:
 
 
 async def test_its_script_is_served_and_licensed(http: Any) -> None:
-    import aiohttp
-
     [source] = re.findall(r'src="([^"]+)"', (await http.get("/docs")).body.decode())
     async with (
         aiohttp.ClientSession(http.server.url, auto_decompress=False) as session,
@@ -202,8 +203,6 @@ async def test_its_script_is_served_and_licensed(http: Any) -> None:
     assert response.content_type == "text/javascript"
     assert "max-age" in response.headers["Cache-Control"]
     assert gzip.decompress(packed).startswith(b"/*! RapiDoc 9.3.8")
-    from importlib.resources import files
-
     licence = (files("timewire") / "assets" / "rapidoc-9.3.8.LICENSE.txt").read_text("utf-8")
     assert licence.startswith("MIT License")
 
@@ -222,3 +221,12 @@ async def test_metrics_are_in_prometheus_words(http: Any) -> None:
     assert 'route="unknown",status="404"' in later
     assert "BREW" not in later
     assert "/some/unknown" not in later
+
+
+def test_the_guide_names_every_call() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "INTEGRATION.md").read_text("utf-8")
+    for route in ROUTES:
+        path = route.path.replace("{conversation}", "{c}")
+        assert path in guide or route.name == "script", path
+        if route.method != "GET":
+            assert f"`{route.method} {path}`" in guide

@@ -1,4 +1,4 @@
-"""The HTTP side of the same commands.  ``routes`` lists them, docs/HTTP.md says how to use them."""
+"""The HTTP side of the same commands.  ``routes`` lists them, docs/INTEGRATION.md says what for."""
 
 from timewire.api.handlers import Api
 

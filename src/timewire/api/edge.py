@@ -34,6 +34,7 @@ STATUSES: Final = {
     "frame_too_large": 413,
     "body_too_large": 413,
     "rate_limited": 429,
+    "server_fault": 500,
 }
 """Codes for which HTTP has a more exact status than that of their class."""
 
