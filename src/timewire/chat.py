@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -38,6 +39,7 @@ class Chat:
         self.ended = False
         self._me = me
         self._changed = changed
+        self._one_line = asyncio.Lock()
         self._commands: dict[str, Callable[[list[str]], Awaitable[None]]] = {
             "/open": self._open,
             "/who": self._who,
@@ -48,7 +50,6 @@ class Chat:
             "/leave": self._leave,
             "/read": self._read,
             "/help": self._help,
-            "/quit": self._quit,
         }
 
     async def start(self) -> None:
@@ -90,18 +91,28 @@ class Chat:
         self._changed()
 
     async def enter(self, text: str) -> None:
-        """A line that the user has entered: a command, or a message for the open room."""
+        """A line that the user has entered: a command, or a message for the open room.
+
+        Lines are taken one after the other: what follows ``/create`` goes into the new group.
+        """
         text = text.strip()
+        if text == "/quit":
+            self.ended = True
+        elif text:
+            async with self._one_line:
+                await self._enter(text)
+        self._changed()
+
+    async def _enter(self, text: str) -> None:
         try:
             if text.startswith("/"):
                 name, *words = text.split()
                 await self._commands.get(name, self._unknown)(words)
-            elif text and self.rooms.open is not None:
-                await self._send(self.rooms.open, text)
+            elif self.rooms.open is not None:
+                self._send(self.rooms.open, text)
             await self._read([])
         except TimewireError as fault:
             self._note(fault.message)
-        self._changed()
 
     # -- what happens ---------------------------------------------------------------------------
 
@@ -123,16 +134,10 @@ class Chat:
 
     # -- what the user does ---------------------------------------------------------------------
 
-    async def _send(self, room: Room, text: str) -> None:
+    def _send(self, room: Room, text: str) -> None:
         id = secrets.token_hex(8)
+        self._me.post(room.name, text, id=id)  # what becomes of it comes as an event
         self.rooms.sending(room.name, id, text, wall_clock())
-        self._changed()
-        try:
-            receipt = await self._me.send(room.name, text, id=id)
-        except TimewireError as fault:
-            self.rooms.refused(room.name, id, fault.message)
-        else:
-            self.rooms.acked(room.name, id, receipt.seq, receipt.time)
 
     async def _open(self, words: list[str]) -> None:
         if len(words) != 1:
@@ -182,7 +187,3 @@ class Chat:
 
     async def _unknown(self, words: list[str]) -> None:
         self._note("no such command; /help lists them")
-
-    async def _quit(self, words: list[str]) -> None:
-        self.ended = True
-        self._changed()

@@ -109,8 +109,8 @@ class Screen:
 
     def __init__(self, me: Client) -> None:
         self.chat = Chat(me, self._draw)
-        self._skip = 0
-        self._input = TextArea(
+        self.skipped = 0
+        self.input = TextArea(
             height=1,
             prompt="> ",
             multiline=False,
@@ -120,7 +120,7 @@ class Screen:
             accept_handler=self._accept,
         )
         self._app: Application[None] = Application(
-            Layout(self._layout(), focused_element=self._input),
+            Layout(self._layout(), focused_element=self.input),
             key_bindings=self._keys(),
             style=STYLE,
             full_screen=True,
@@ -148,14 +148,14 @@ class Screen:
     def _layout(self) -> FloatContainer:
         rooms = self.chat.rooms
         left = Window(FormattedTextControl(lambda: sidebar(rooms)), width=SIDEBAR_COLUMNS)
-        shown = FormattedTextControl(lambda: messages(rooms, self._skip))
+        shown = FormattedTextControl(lambda: messages(rooms, self.skipped))
         right = Window(shown, wrap_lines=True, always_hide_cursor=True)
         bar = Window(
             FormattedTextControl(lambda: title(rooms.open, self.chat.status, rooms.user)),
             height=1,
             style="class:bar",
         )
-        body = HSplit([VSplit([left, Window(width=1, char="│"), right]), bar, self._input])
+        body = HSplit([VSplit([left, Window(width=1, char="│"), right]), bar, self.input])
         menu = Float(CompletionsMenu(max_height=8), xcursor=True, ycursor=True)
         return FloatContainer(body, [menu])
 
@@ -183,7 +183,7 @@ class Screen:
     # -- what is typed --------------------------------------------------------------------------
 
     def _accept(self, buffer: Buffer) -> bool:
-        self._skip = 0
+        self.skipped = 0
         self._app.create_background_task(self.chat.enter(buffer.text))
         return False
 
@@ -193,15 +193,15 @@ class Screen:
         listed = rooms.listed()
         if listed:
             here = listed.index(rooms.open) if rooms.open in listed else 0
-            self._skip = 0
+            self.skipped = 0
             self._app.create_background_task(self.chat.open(listed[(here + by) % len(listed)]))
 
     def _scroll(self, lines: int) -> None:
         room = self.chat.rooms.open
         if room is not None:
             last = max(0, len(room.lines) - 1)
-            self._skip = min(max(0, self._skip + lines), last)
-            if self._skip == last:
+            self.skipped = min(max(0, self.skipped + lines), last)
+            if self.skipped == last:
                 self._app.create_background_task(self.chat.older())
 
     # -- what is shown --------------------------------------------------------------------------
