@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from rocksdict import (
     AccessType,
@@ -15,6 +16,7 @@ from rocksdict import (
     DBRecoveryMode,
     Options,
     Rdict,
+    ReadOptions,
     WriteBatch,
     WriteOptions,
 )
@@ -49,19 +51,63 @@ _SYNCED.ignore_missing_column_families = True
 _SYNCED.sync = True
 
 
-class Family(NamedTuple):
-    """A column family: ``rows`` to read, ``handle`` to name it in a batch."""
+class Family:
+    """A column family: to be read, and named in batches by its ``handle``.
 
-    rows: Rdict
-    handle: ColumnFamily
+    RocksDB's lock on the directory lives until the last handle goes, so nobody keeps a ``handle``
+    or an iterator beyond the statement that needs it: frames of a failed call may live long.
+    """
+
+    __slots__ = ("_rows", "get", "handle")
+
+    def __init__(self, rows: Any, handle: ColumnFamily) -> None:
+        self._rows = rows
+        self.handle = handle
+        self.get: Callable[[bytes], bytes | None] = rows.get
+        """The value of a key."""
+
+    def get_all(self, keys: list[bytes]) -> list[bytes | None]:
+        """The values of keys."""
+        return self._rows.get(keys) if keys else []
+
+    def forward(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values with ``first <= key < end``, in order."""
+        bound = ReadOptions()
+        bound.set_iterate_upper_bound(end)
+        # A generator, because the iterator does not keep the bound alive.
+        yield from self._rows.items(from_key=first, read_opt=bound)
+
+    def forward_keys(self, first: bytes, end: bytes) -> Iterator[bytes]:
+        """Keys with ``first <= key < end``, in order."""
+        bound = ReadOptions()
+        bound.set_iterate_upper_bound(end)
+        yield from self._rows.keys(from_key=first, read_opt=bound)
+
+    def backward(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values with ``first <= key <= last``, from the last one."""
+        # A lower bound set in the options does not end the scan.
+        for key, value in self._rows.items(backwards=True, from_key=last):
+            if key < first:
+                return
+            yield key, value
+
+    def hop(self, first: bytes, past: Callable[[bytes], bytes]) -> Iterator[bytes]:
+        """The first key at or after ``first``, then the first at or after ``past`` of that, ..."""
+        found = self._rows.iter()
+        found.seek(first)
+        while found.valid():
+            key = found.key()
+            yield key
+            found.seek(past(key))
+
+    def close(self) -> None:
+        """Release what it holds: it is of no use after that."""
+        _close(self._rows)
+        del self._rows, self.get, self.handle
 
 
 class Database:
-    """The open files of a data directory.  Every failure is a plain ``Exception`` with a text.
-
-    RocksDB's lock on the directory lives until the last object goes: nobody keeps a ``Family``, an
-    iterator or a batch beyond the call that needs it.
-    """
+    """The open files of a data directory.  Every failure is a plain ``Exception`` with a text."""
 
     def __init__(self, path: Path, cache: Cache, access: AccessType | None = None) -> None:
         self._cache = cache
@@ -104,21 +150,22 @@ class Database:
 
     def drop(self, name: str) -> None:
         """Remove a family with all that is in it."""
-        self._families.pop(name).rows.close()
+        self._families.pop(name).close()
         self._rows.drop_column_family(name)
 
     def close(self) -> None:
         """Release the files and the lock.  A database that has failed says so again: ignored."""
         families, self._families = self._families, {}
         for family in families.values():
-            _close(family.rows)
+            family.close()
         families.clear()
         _close(self._rows)
         del self._rows
 
     def _open_family(self, name: str) -> Family:
-        rows = self._rows.get_column_family(name)
-        family = Family(rows, self._rows.get_column_family_handle(name))
+        family = Family(
+            self._rows.get_column_family(name), self._rows.get_column_family_handle(name)
+        )
         self._families[name] = family
         return family
 

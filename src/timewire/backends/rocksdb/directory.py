@@ -23,7 +23,7 @@ from rocksdict import WriteBatch
 
 from timewire.backends.rocksdb.database import DIRECTORY, Family
 from timewire.backends.rocksdb.engine import Engine
-from timewire.backends.rocksdb.entries import between, pack_seq, seq_of
+from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.backends.rocksdb.lru import Lru
 from timewire.directory import Device, Membership
 from timewire.errors import TimewireError
@@ -84,15 +84,14 @@ class RocksDirectory:
     ) -> list[Membership]:
         start = _pair(b"u", user, "")
         past = start + after.encode() + b"\0"
-        rows = self._family().rows
-        names = [
-            key[len(start) :].decode()
-            for key, _ in islice(between(rows, past if after else start, _end(start)), limit)
-        ]
-        stored: list[bytes] = rows.get([_pair(b"m", name, user) for name in names]) if names else []
+        family = self._family()
+        found = islice(family.forward_keys(past if after else start, _end(start)), limit)
+        names = [key[len(start) :].decode() for key in found]
+        stored = family.get_all([_pair(b"m", name, user) for name in names])
         return [
             Membership(name, _decode_membership(value).windows, self._mark(user, name))
             for name, value in zip(names, stored, strict=True)
+            if value is not None
         ]
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
@@ -100,12 +99,12 @@ class RocksDirectory:
 
     async def seen(self, user: str, device: str, time: int) -> None:
         """Not noted while the store cannot write: a note is no reason to refuse a device."""
-        rows, handle = self._family()
+        family = self._family()
         key = _pair(b"d", user, device)
-        before: bytes | None = rows.get(key)
+        before = family.get(key)
         if before is None or seq_of(before) < time:
             batch = WriteBatch(raw_mode=True)
-            batch.put(key, pack_seq(time), handle)
+            batch.put(key, pack_seq(time), family.handle)
             try:
                 self._engine.write(batch)
             except TimewireError:
@@ -113,7 +112,7 @@ class RocksDirectory:
 
     async def devices(self, user: str, limit: int = 100) -> Sequence[Device]:
         start = _pair(b"d", user, "")
-        found = islice(between(self._family().rows, start, _end(start)), limit)
+        found = islice(self._family().forward(start, _end(start)), limit)
         return [Device(key[len(start) :].decode(), seq_of(value)) for key, value in found]
 
     # -- for the log ----------------------------------------------------------------------------
@@ -149,12 +148,12 @@ class RocksDirectory:
             return
         known = len(found.windows)
         changed = set(found.apply(seq, change))
-        rows = self._family().rows
+        family = self._family()
         for place, user in enumerate(islice(found.windows, known, None), known):
             self._put_member(batch, found, user, place)
             changed.discard(user)
         for user in changed:
-            stored: bytes = rows.get(_pair(b"m", name, user)) or b""
+            stored = family.get(_pair(b"m", name, user)) or b""
             self._put_member(batch, found, user, _decode_membership(stored).place)
         self._keep(found)
 
@@ -181,15 +180,15 @@ class RocksDirectory:
         self._conversations.put(conversation.name, conversation, 1 + len(conversation.windows))
 
     def _load(self, name: str) -> Conversation | None:
-        rows = self._family().rows
-        stored: bytes | None = rows.get(b"c" + name.encode())
+        family = self._family()
+        stored = family.get(b"c" + name.encode())
         if stored is None:
             return None
         head = _decode_head(stored)
         start = _pair(b"m", name, "")
         members = [
             (_decode_membership(value), key[len(start) :].decode())
-            for key, value in between(rows, start, _end(start))
+            for key, value in family.forward(start, _end(start))
         ]
         members.sort(key=lambda member: member[0].place)
         windows = {user: stored.windows for stored, user in members}
@@ -202,7 +201,7 @@ class RocksDirectory:
         key = _pair(b"r", user, conversation)
         mark = self._marks.get(key)
         if mark is None:
-            stored: bytes | None = self._family().rows.get(key)
+            stored = self._family().get(key)
             mark = seq_of(stored) if stored else 0
             self._marks.put(key, mark)
         return mark
@@ -214,4 +213,4 @@ def _pair(kind: bytes, one: str, other: str) -> bytes:
 
 def _end(start: bytes) -> bytes:
     """Past every key that begins like this: names hold no control characters."""
-    return start[:-1] + b"\1"
+    return start[:-1] + PAST

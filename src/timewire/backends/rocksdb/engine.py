@@ -53,6 +53,7 @@ class Engine:
         self._reloads: list[Callable[[], None]] = []
         self._last_words: list[Callable[[], None]] = []
         self._state: Literal["open", "short", "failed", "closing", "closed"] = "open"
+        self._reported = "", ""
         self._loop = asyncio.get_running_loop()
         self.durability: Final = durability
         self._commit: Commit = (
@@ -80,6 +81,11 @@ class Engine:
     def is_open(self) -> bool:
         """Whether reading goes on."""
         return self._state not in ("closing", "closed")
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether new entries are taken now."""
+        return self._state == "open"
 
     def check_open(self) -> None:
         """Raise unless open for reading (closed)."""
@@ -194,6 +200,7 @@ class Engine:
 
     def _refuse(self, fault: Exception) -> TimewireError:
         """A write has failed: nothing of it is there, and no other will succeed."""
+        fault.__traceback__ = None  # its frames hold what has to be released
         self._fail(fault)
         self._commit.fail(error("outcome_unknown", reason=str(fault)))
         return error("storage_unavailable", reason=str(fault))
@@ -201,7 +208,7 @@ class Engine:
     def _fail(self, fault: Exception) -> None:
         if self._state in ("open", "short", "closing"):
             self._state = "failed"
-            _log.error("storage failed", path=str(self._path), reason=str(fault))
+            self._report("storage failed", fault)
 
     def _look(self) -> None:
         """Every ``RETRY_SECONDS``: is there room, can a failed database be opened again?"""
@@ -215,7 +222,7 @@ class Engine:
                 self._recover()
         elif short != (self._state == "short"):
             self._state = "short" if short else "open"
-            _log.warning("free space", path=str(self._path), enough=not short)
+            self._report("too little free space" if short else "enough free space")
 
     def _recover(self) -> None:
         """Open the failed database again; when that fails too, go on reading from it."""
@@ -228,18 +235,29 @@ class Engine:
             for reload in self._reloads:
                 reload()
         except Exception as fault:
-            _log.error("storage still fails", path=str(self._path), reason=str(fault))
+            self._report("storage still fails", fault)
             self._state = "failed"
             self._release()
             self._read_only()
             return
-        _log.warning("storage works again", path=str(self._path))
+        self._report("storage works again")
 
     def _read_only(self) -> None:
         try:
             self._database = open_readonly(self._path, self._cache)
         except TimewireError as fault:
-            _log.error("storage cannot be read", path=str(self._path), reason=str(fault))
+            self._report("storage cannot be read", fault)
+
+    def _report(self, event: str, fault: Exception | None = None) -> None:
+        """Log what has changed."""
+        reason = str(fault or "")
+        if (event, reason) == self._reported:
+            return
+        self._reported = event, reason
+        try:
+            _log.warning(event, path=str(self._path), reason=reason)
+        except OSError:
+            return  # the log may be on the same full disk
 
     def _release(self) -> None:
         database, self._database = self._database, None

@@ -4,21 +4,18 @@
     value   CRC-32 of key and rest | time, 8 bytes | flags, 1 byte | payload
 
 Names hold no control characters, so keys are in the order of (name, SeqId).  With ``KEYED`` the
-payload begins with the length (2 bytes) and bytes of the entry's idempotency key.  A ``REDACTED``
-entry keeps of its payload only a digest, by which a repeat is known.
+payload begins with the length (2 bytes) and bytes of the entry's idempotency key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from rocksdict import Rdict, ReadOptions
-
+from timewire.backends.rocksdb.database import Family
 from timewire.errors import error
 from timewire.model import MAX_SEQ, Entry, Seq
 
@@ -26,8 +23,8 @@ REDACTED: Final = 1
 KEYED: Final = 2
 
 SEQ_BYTES: Final = 8
-END: Final = b"\xff" * SEQ_BYTES
-"""Past every SeqId."""
+PAST: Final = b"\1"
+"""In place of the 0 after a name: past every key that begins with the name."""
 
 pack_seq: Final = Struct(">Q").pack
 _unpack_seq = Struct(">Q").unpack
@@ -48,7 +45,6 @@ class Row(NamedTuple):
     payload: bytes
     redacted: bool
     key: bytes | None
-    digest: bytes
 
 
 def prefix(timeline: str) -> bytes:
@@ -79,15 +75,9 @@ def keyed(key: bytes, payload: bytes) -> bytes:
 
 def redacted(key: bytes, row: Row) -> bytes:
     """The value of an entry without its payload."""
-    rest = row.digest or digest(key, row.payload)
     if row.key is None:
-        return encode(key, pack_stamp(row.time, REDACTED), rest)
-    return encode(key, pack_stamp(row.time, REDACTED | KEYED), keyed(row.key, rest))
-
-
-def digest(key: bytes, payload: bytes) -> bytes:
-    """By which a repeat of a redacted entry's payload is known, and of no other entry's."""
-    return blake2b(payload, digest_size=16, salt=blake2b(key, digest_size=16).digest()).digest()
+        return encode(key, pack_stamp(row.time, REDACTED), b"")
+    return encode(key, pack_stamp(row.time, REDACTED | KEYED), keyed(row.key, b""))
 
 
 def decode(key: bytes, value: bytes) -> Row:
@@ -98,15 +88,13 @@ def decode(key: bytes, value: bytes) -> Row:
         (length,) = _KEY_LENGTH.unpack_from(payload)
         start = _KEY_LENGTH.size
         own, payload = payload[start : start + length], payload[start + length :]
-    if flags & REDACTED:
-        return Row(time, b"", True, own, payload)
-    return Row(time, payload, False, own, b"")
+    return Row(time, payload, bool(flags & REDACTED), own)
 
 
 def decode_message(key: bytes, value: bytes) -> tuple[int, bytes]:
-    """Time and payload of an entry without key; b"" if redacted.  Raises ``Damaged``."""
-    time, flags, payload = _checked(key, value)
-    return time, b"" if flags else payload
+    """Time and payload of an entry without key; empty if redacted.  Raises ``Damaged``."""
+    time, _, payload = _checked(key, value)
+    return time, payload
 
 
 def _checked(key: bytes, value: bytes) -> tuple[int, int, bytes]:
@@ -128,83 +116,64 @@ def peek(value: bytes) -> tuple[int, bytes | None]:
     return time, value[start : start + length]
 
 
-def same(key: bytes, row: Row, payload: bytes) -> bool:
-    """Whether an entry was written with this payload."""
-    if row.redacted:
-        return row.digest == digest(key, payload)
-    return row.payload == payload
+def same(row: Row, payload: bytes) -> bool:
+    """Whether an entry can have been written with this payload: a redacted one with any."""
+    return row.redacted or row.payload == payload
 
 
 # Reading a family ------------------------------------------------------------------------------
 
 
-def get(rows: Rdict, timeline: str, seqs: Sequence[Seq]) -> list[Entry | None]:
+def get(family: Family, timeline: str, seqs: Sequence[Seq]) -> list[Entry | None]:
     """The entries with these SeqIds."""
     start = prefix(timeline)
     keys = [start + pack_seq(seq) for seq in seqs]
-    found: list[bytes | None] = rows.get(keys) or []
     return [
-        None if value is None else to_entry(timeline, key, decode(key, value))
-        for key, value in zip(keys, found, strict=True)
+        None if value is None else to_entry(timeline, key, value)
+        for key, value in zip(keys, family.get_all(keys), strict=True)
     ]
 
 
-def forward(rows: Rdict, timeline: str, first: Seq, last: Seq) -> Iterator[tuple[bytes, bytes]]:
+def forward(family: Family, timeline: str, first: Seq, last: Seq) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values with ``first <= seq <= last``, oldest first."""
+    return family.forward(*_span(timeline, first, last)) if first <= last else iter(())
+
+
+def backward(family: Family, timeline: str, first: Seq, last: Seq) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values with ``first <= seq <= last``, newest first."""
     if first > last:
         return iter(())
     start = prefix(timeline)
-    return between(rows, start + pack_seq(first), start + pack_seq(last) + b"\0")
+    return family.backward(start + pack_seq(first), start + pack_seq(last))
 
 
-def backward(rows: Rdict, timeline: str, first: Seq, last: Seq) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values with ``first <= seq <= last``, newest first."""
-    if first > last:
-        return
-    start = prefix(timeline)
-    lowest = start + pack_seq(first)
-    for key, value in rows.items(backwards=True, from_key=start + pack_seq(last)):
-        if key < lowest:  # type: ignore[operator]
-            return
-        yield key, value  # type: ignore[misc]
-
-
-def between(rows: Rdict, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values with ``first <= key < end``, in order."""
-    bound = ReadOptions()
-    bound.set_iterate_upper_bound(end)
-    # A generator, because the iterator does not keep the bound alive.
-    yield from rows.items(from_key=first, read_opt=bound)  # type: ignore[misc]
-
-
-def count(rows: Rdict, timeline: str, first: Seq, last: Seq, limit: int) -> tuple[int, Seq]:
+def count(family: Family, timeline: str, first: Seq, last: Seq, limit: int) -> tuple[int, Seq]:
     """How many entries with ``first <= seq <= last``, at most ``limit``; where to go on."""
     if first > last:
         return 0, first
-    start = prefix(timeline)
-    bound = ReadOptions()
-    bound.set_iterate_upper_bound(start + pack_seq(last) + b"\0")
-    keys = list(islice(rows.keys(from_key=start + pack_seq(first), read_opt=bound), limit))
-    return len(keys), seq_of(keys[-1]) + 1 if keys else first  # type: ignore[arg-type]
+    keys = list(islice(family.forward_keys(*_span(timeline, first, last)), limit))
+    return len(keys), seq_of(keys[-1]) + 1 if keys else first
 
 
-def names(rows: Rdict, after: str) -> Iterator[tuple[str, Seq]]:
+def names(family: Family, after: str) -> Iterator[tuple[str, Seq]]:
     """Each timeline past ``after``, in byte order, with the SeqId of its oldest entry."""
-    found = rows.iter()
-    found.seek(after.encode() + b"\1" if after else b"")
-    while found.valid():
-        key: bytes = found.key()
+    start = after.encode() + PAST if after else b""
+    for key in family.hop(start, lambda key: key[: -SEQ_BYTES - 1] + PAST):
         yield timeline_of(key), seq_of(key)
-        found.seek(key[: -SEQ_BYTES - 1] + b"\1")
 
 
-def newest(rows: Rdict, timeline: str, upto: Seq = MAX_SEQ) -> Seq:
+def newest(family: Family, timeline: str, upto: Seq = MAX_SEQ) -> Seq:
     """The largest SeqId at or below ``upto`` of a timeline; 0 if there is none."""
-    for key, _ in islice(backward(rows, timeline, 1, upto), 1):
-        return seq_of(key)
-    return 0
+    return next((seq_of(key) for key, _ in backward(family, timeline, 1, upto)), 0)
 
 
-def to_entry(timeline: str, key: bytes, row: Row) -> Entry:
-    """An entry as the port gives it."""
+def to_entry(timeline: str, key: bytes, value: bytes) -> Entry:
+    """An entry as the port gives it.  Raises ``Damaged``."""
+    row = decode(key, value)
     return Entry(timeline, seq_of(key), row.time, row.payload, row.redacted)
+
+
+def _span(timeline: str, first: Seq, last: Seq) -> tuple[bytes, bytes]:
+    """From the key of ``first`` to just past that of ``last``."""
+    start = prefix(timeline)
+    return start + pack_seq(first), start + pack_seq(last) + b"\0"

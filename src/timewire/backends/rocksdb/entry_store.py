@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from typing import Final
 
-from rocksdict import Rdict, WriteBatch
+from rocksdict import WriteBatch
 
-from timewire.backends.rocksdb.database import ENTRY_KEYS
+from timewire.backends.rocksdb.database import ENTRY_KEYS, Family
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
     backward,
@@ -34,7 +35,7 @@ MAX_STEP_ENTRIES: Final = 1_000
 """Entries counted or removed, and timelines visited, before everything else gets its turn."""
 
 
-class EntryStore:
+class EntryStore(ABC):
     """The entries of one family, up to what a subclass calls readable."""
 
     def __init__(self, engine: Engine, family: str, kind: bytes) -> None:
@@ -42,9 +43,9 @@ class EntryStore:
         self._family = family
         self._heads = Heads(engine, kind)
 
+    @abstractmethod
     def _readable(self, timeline: str) -> Seq:
         """The largest SeqId that may be shown of a timeline now."""
-        raise NotImplementedError
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -56,30 +57,30 @@ class EntryStore:
             raise error("bad_limit", limit=MAX_PAGE_ENTRIES)
         for seq in seqs:
             check_seq(seq)
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         readable = self._readable(timeline)
         return [
             entry if entry is not None and entry.seq <= readable else None
-            for entry in get(rows, timeline, seqs)
+            for entry in get(family, timeline, seqs)
         ]
 
     async def scan(
         self, timeline: str, *, after: Seq = 0, upto: Seq | None = None, limit: int = 100
     ) -> Page:
         _check_range(after, upto, limit)
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         first, last = self._bounds(timeline, after, upto)
-        found = list(islice(forward(rows, timeline, first, last), limit + 1))
+        found = list(islice(forward(family, timeline, first, last), limit + 1))
         return _page(timeline, found, limit)
 
     async def scan_back(
         self, timeline: str, *, before: Seq | None = None, downto: Seq = 1, limit: int = 100
     ) -> Page:
         _check_range(downto, before, limit)
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         upto = None if before is None else max(before - 1, 0)
         first, last = self._bounds(timeline, max(downto - 1, 0), upto)
-        found = list(islice(backward(rows, timeline, first, last), limit + 1))
+        found = list(islice(backward(family, timeline, first, last), limit + 1))
         return _page(timeline, found, limit)
 
     async def last(self, timeline: str) -> Entry | None:
@@ -88,26 +89,26 @@ class EntryStore:
 
     async def count(self, timeline: str, *, after: Seq = 0, upto: Seq | None = None) -> int:
         _check_range(after, upto, 1)
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         first, last = self._bounds(timeline, after, upto)
         total = 0
         while True:
-            found, first = count(rows, timeline, first, last, MAX_STEP_ENTRIES)
+            found, first = count(family, timeline, first, last, MAX_STEP_ENTRIES)
             total += found
             if found < MAX_STEP_ENTRIES:
                 return total
             await asyncio.sleep(0)
-            rows = self._rows(timeline)
+            family = self._entries(timeline)
 
     async def floor(self, timeline: str) -> Seq:
-        self._rows(timeline)
+        self._entries(timeline)
         return self._heads.get(timeline).floor
 
     async def timelines(self, *, after: str = "", limit: int = 100) -> list[str]:
         _check_range(0, None, limit)
         found = (
             name
-            for name, first in names(self._engine.family(self._family).rows, after)
+            for name, first in names(self._engine.family(self._family), after)
             if first <= self._readable(name)
         )
         return list(islice(found, limit))
@@ -117,23 +118,23 @@ class EntryStore:
     async def redact(self, timeline: str, seq: Seq) -> bool:
         check_seq(seq)
         key = prefix(check_timeline(timeline)) + pack(seq)
-        rows, handle = self._engine.family(self._family)
-        value: bytes | None = rows.get(key)
+        family = self._engine.family(self._family)
+        value: bytes | None = family.get(key)
         if value is None or seq > self._readable(timeline):
             return False
         row = decode(key, value)
         if not row.redacted:
             batch = WriteBatch(raw_mode=True)
-            batch.put(key, redacted(key, row), handle)
+            batch.put(key, redacted(key, row), family.handle)
             self._engine.write(batch)
         await self._engine.durable()
         return True
 
     async def trim(self, timeline: str, floor: Seq) -> None:
         _check_range(floor, None, 1)
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         now = self._heads.get(timeline).floor
-        newest_readable = newest(rows, timeline, self._readable(timeline))
+        newest_readable = newest(family, timeline, self._readable(timeline))
         floor = min(floor, max(newest_readable + 1, now))
         if floor > now:
             await self._remove(timeline, lambda seq, _: seq < floor)
@@ -143,8 +144,8 @@ class EntryStore:
     async def expire(self, before: int) -> int:
         removed, after = 0, ""
         while True:
-            rows = self._engine.family(self._family).rows
-            step = [name for name, _ in islice(names(rows, after), MAX_STEP_ENTRIES)]
+            family = self._engine.family(self._family)
+            step = [name for name, _ in islice(names(family, after), MAX_STEP_ENTRIES)]
             for timeline in step:
                 removed += await self._remove(timeline, lambda _, time: time < before)
             if len(step) < MAX_STEP_ENTRIES:
@@ -160,10 +161,10 @@ class EntryStore:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _rows(self, timeline: str) -> Rdict:
-        rows = self._engine.family(self._family).rows
+    def _entries(self, timeline: str) -> Family:
+        family = self._engine.family(self._family)
         check_timeline(timeline)
-        return rows
+        return family
 
     def _bounds(self, timeline: str, after: Seq, upto: Seq | None) -> tuple[Seq, Seq]:
         """The first and last SeqId of a range, cut to what is there and may be read."""
@@ -175,9 +176,9 @@ class EntryStore:
         """Remove the oldest readable entries whose SeqId and time are ``old``; how many."""
         removed = 0
         while True:
-            rows, handle = self._engine.family(self._family)
+            family = self._engine.family(self._family)
             floor = self._heads.get(timeline).floor
-            stored = forward(rows, timeline, floor, self._readable(timeline))
+            stored = forward(family, timeline, floor, self._readable(timeline))
             step = list(
                 takewhile(
                     lambda kv: old(seq_of(kv[0]), peek(kv[1])[0]),
@@ -187,7 +188,7 @@ class EntryStore:
             if step:
                 batch = WriteBatch(raw_mode=True)
                 for key, value in step:
-                    batch.delete(key, handle)
+                    batch.delete(key, family.handle)
                     self._forget_key(batch, timeline, peek(value)[1])
                 self._raise_floor(batch, timeline, seq_of(step[-1][0]) + 1)
             removed += len(step)
@@ -222,5 +223,5 @@ def _check_range(one: Seq, other: Seq | None, limit: int) -> None:
 
 
 def _page(timeline: str, found: list[tuple[bytes, bytes]], limit: int) -> Page:
-    entries = [to_entry(timeline, key, decode(key, value)) for key, value in found[:limit]]
+    entries = [to_entry(timeline, key, value) for key, value in found[:limit]]
     return Page(entries, len(found) > limit)

@@ -47,7 +47,7 @@ class Heads:
         """The head of a timeline, as staged."""
         found = self._kept.get(timeline)
         if found is None:
-            stored: bytes | None = self._engine.family(TIMELINES).rows.get(self._key(timeline))
+            stored = self._engine.family(TIMELINES).get(self._key(timeline))
             found = _decode(stored) if stored else _PLAIN
             self._kept.put(timeline, found)
         return found

@@ -1,6 +1,6 @@
 """Inboxes: references, packed by put, in one family a time bucket.
 
-    family  inbox.<time // bucket_ms>
+    family  inbox.<end of its time, ms>
     key     user, UTF-8 | 0 | SeqId of the newest message of the put, 8 bytes
     value   for each conversation: length of its name, 2 bytes | name | number of SeqIds, 2 bytes |
             SeqIds, 8 bytes each
@@ -14,6 +14,7 @@ back, fan-out makes again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from struct import Struct
 from typing import Final
 
@@ -22,7 +23,7 @@ from rocksdict import WriteBatch
 
 from timewire.backends.rocksdb.database import META
 from timewire.backends.rocksdb.engine import Engine
-from timewire.backends.rocksdb.entries import between, pack_seq
+from timewire.backends.rocksdb.entries import PAST, pack_seq
 from timewire.errors import error
 from timewire.inbox import MAX_PUT_REFS, Delivery
 from timewire.model import MAX_SEQ, Ref, Seq
@@ -35,7 +36,7 @@ _unpack_length = _LENGTH.unpack_from
 
 
 class InboxState(msgspec.Struct, array_like=True):
-    """What is stored of all inboxes together; ``newest``: bucket -> its largest SeqId."""
+    """What is stored of all inboxes together; ``newest``: end of a bucket -> its largest SeqId."""
 
     position: Seq = 0
     floor: Seq = 1
@@ -47,7 +48,7 @@ _decode = msgspec.msgpack.Decoder(InboxState).decode
 
 
 class RocksInbox:
-    """An ``Inbox`` in RocksDB.  A message belongs to the time bucket ``time // bucket_ms``."""
+    """An ``Inbox`` in RocksDB.  Times grow with SeqIds, so buckets are in order."""
 
     def __init__(self, engine: Engine, bucket_ms: int) -> None:
         self._engine = engine
@@ -80,12 +81,11 @@ class RocksInbox:
     async def scan(self, user: str, after: Seq, upto: Seq, limit: int) -> tuple[list[Ref], bool]:
         found: list[Ref] = []
         start = user.encode() + b"\0"
-        first, end = start + pack_seq(min(after + 1, MAX_SEQ)), start[:-1] + b"\1"
+        first, end = start + pack_seq(min(after + 1, MAX_SEQ)), start[:-1] + PAST
         for bucket, newest in self._state.newest.items():
             if newest <= after:
                 continue
-            rows = self._engine.family(_name(bucket)).rows
-            for _, row in between(rows, first, end):
+            for _, row in self._engine.family(_name(bucket)).forward(first, end):
                 if not _unpack(row, after, upto, found):
                     return found[:limit], len(found) > limit
                 if len(found) > limit:
@@ -93,8 +93,8 @@ class RocksInbox:
         return found, False
 
     async def expire(self, before: int) -> None:
-        state = self._state
-        expired = [b for b in state.newest if (b + 1) * self._bucket_ms <= before]
+        # In their order, so that it is a prefix even when their width has been changed.
+        expired = list(takewhile(lambda end: end <= before, self._state.newest))
         if expired:
             self._remove(expired)
             for bucket in expired:
@@ -104,31 +104,34 @@ class RocksInbox:
 
     def _put_buckets(self, batch: WriteBatch, fresh: list[Delivery]) -> dict[int, Seq]:
         newest = self._state.newest.copy()
-        first = fresh[0].message.time // self._bucket_ms
-        if first == fresh[-1].message.time // self._bucket_ms:
+        first = self._bucket(fresh[0])
+        if first == self._bucket(fresh[-1]):
             self._put_bucket(batch, first, fresh, newest)
             return newest
         buckets: dict[int, list[Delivery]] = {}
         for delivery in fresh:
-            bucket = delivery.message.time // self._bucket_ms
-            buckets.setdefault(bucket, []).append(delivery)
+            buckets.setdefault(self._bucket(delivery), []).append(delivery)
         for bucket, some in buckets.items():
             self._put_bucket(batch, bucket, some, newest)
         return newest
+
+    def _bucket(self, delivery: Delivery) -> int:
+        """The end of the time bucket that a message belongs to."""
+        return (delivery.message.time // self._bucket_ms + 1) * self._bucket_ms
 
     def _put_bucket(
         self, batch: WriteBatch, bucket: int, some: list[Delivery], newest: dict[int, Seq]
     ) -> None:
         if bucket not in newest:
             self._engine.create(_name(bucket))
-        handle = self._engine.family(_name(bucket)).handle
+        family = self._engine.family(_name(bucket))
         seq = some[-1].message.seq
         newest[bucket] = seq
         suffix = b"\0" + pack_seq(seq)
         put = batch.put
         for users, row in _rows(some):
             for user in users:
-                put(user.encode() + suffix, row, handle)
+                put(user.encode() + suffix, row, family.handle)
 
     def _remove(self, buckets: Iterable[int]) -> None:
         """Say that buckets are gone, before they are."""
@@ -142,7 +145,7 @@ class RocksInbox:
 
     def _load(self) -> None:
         """Read the state, and finish what a crash has left between it and the families."""
-        stored: bytes | None = self._engine.family(META).rows.get(_STATE)
+        stored = self._engine.family(META).get(_STATE)
         self._state = _decode(stored) if stored else InboxState()
         there = set(self._engine.families(_FAMILY))
         named = {_name(bucket) for bucket in self._state.newest}

@@ -59,7 +59,7 @@ class Keys:
         if keys:
             wanted = list(keys)
             for name in self._names:
-                values: list[bytes | None] = self._engine.family(name).rows.get(wanted) or []
+                values = self._engine.family(name).get_all(wanted)
                 if any(values):
                     pairs = zip(wanted, values, strict=True)
                     found |= {key: _known(value) for key, value in pairs if value is not None}

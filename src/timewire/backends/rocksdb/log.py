@@ -13,7 +13,6 @@ import asyncio
 from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final
 
 import msgspec
@@ -23,8 +22,6 @@ from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
-    END,
-    between,
     decode,
     decode_message,
     encode,
@@ -81,6 +78,10 @@ class RocksLog:
     def head(self) -> Seq:
         return self._head
 
+    @property
+    def writable(self) -> bool:
+        return self._engine.is_writable
+
     # -- writing --------------------------------------------------------------------------------
 
     def append(self, drafts: Sequence[Draft]) -> Future[Results]:
@@ -106,7 +107,7 @@ class RocksLog:
         stamp, seq = pack_stamp(time, 0), self._numbers.last
         batch = WriteBatch(raw_mode=True)
         put = batch.put
-        messages, ids = engine.family(MESSAGES).handle, self._keys.bucket(time).handle
+        messages, ids = engine.family(MESSAGES), self._keys.bucket(time)
         results: Results = []
         stored: list[Stored] = []
         fresh: dict[bytes, Stored] = {}
@@ -124,9 +125,9 @@ class RocksLog:
             message = Stored(seq, time, conversation, payload, draft.origin)
             name = conversation.encode()
             place = name + b"\0" + pack_seq(seq)
-            put(place, encode(place, stamp, payload), messages)
+            put(place, encode(place, stamp, payload), messages.handle)
             if key:
-                put(key, pack_place(seq, time) + name, ids)
+                put(key, pack_place(seq, time) + name, ids.handle)
                 fresh[key] = message
             stored.append(message)
             results.append(Receipt(seq, time))
@@ -155,9 +156,9 @@ class RocksLog:
         if known.conversation != draft.conversation:
             return error("id_reused", id=draft.id)
         place = prefix(known.conversation) + pack_seq(known.seq)
-        value: bytes | None = self._engine.family(MESSAGES).rows.get(place)
+        value = self._engine.family(MESSAGES).get(place)
         try:
-            if value is not None and not same(place, decode(place, value), draft.payload):
+            if value is not None and not same(decode(place, value), draft.payload):
                 return error("id_reused", id=draft.id)
         except TimewireError as damaged:
             return damaged
@@ -212,11 +213,11 @@ class RocksLog:
             raise error("bad_seq", seq=str(after))
         if not 1 <= limit <= MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
-        rows = self._engine.family(LOG).rows
+        log = self._engine.family(LOG)
         found: list[Stored] = []
         if after >= self._head:
             return found
-        for key, value in between(rows, pack_seq(after + 1), pack_seq(self._head) + b"\0"):
+        for key, value in log.forward(pack_seq(after + 1), pack_seq(self._head) + b"\0"):
             record = _decode(value)
             seq = seq_of(key) - len(record.conversations)
             for conversation in record.conversations:
@@ -255,17 +256,16 @@ class RocksLog:
     # -- inside ---------------------------------------------------------------------------------
 
     def _get(self, keys: list[bytes]) -> list[bytes | None]:
-        return self._engine.family(MESSAGES).rows.get(keys) or []
+        return self._engine.family(MESSAGES).get_all(keys)
 
     def _newest(self) -> Seq:
-        for key in islice(self._engine.family(LOG).rows.keys(backwards=True, from_key=END), 1):
-            return seq_of(key)  # type: ignore[arg-type]
-        return 0
+        keys = self._engine.family(LOG).backward(pack_seq(1), pack_seq(MAX_SEQ))
+        return next((seq_of(key) for key, _ in keys), 0)
 
     def _load(self) -> None:
         self._head = self._newest()
         if self._head:
-            value: bytes = self._engine.family(LOG).rows.get(pack_seq(self._head)) or b""
+            value = self._engine.family(LOG).get(pack_seq(self._head)) or b""
             self._time = _decode(value).time
         self._recent.clear(self._head)
         LOG_HEAD.set(self._head)

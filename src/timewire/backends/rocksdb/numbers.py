@@ -40,7 +40,7 @@ class Numbers:
             self._mark(last + COVERED_SEQS)
 
     def _load(self) -> None:
-        found: bytes | None = self._engine.family(META).rows.get(self._key)
+        found = self._engine.family(META).get(self._key)
         self._covered = seq_of(found) if found else 0
         self.last = max(self._newest(), self._covered)
 

@@ -24,6 +24,9 @@ FORMAT: Final = 1
 FORMAT_KEY: Final = b"format"
 EPOCH_KEY: Final = b"epoch"
 
+BUCKETS_A_LIFE: Final = 7
+"""Time buckets in the life of an inbox entry: it lives up to a seventh longer than it has to."""
+
 DAY_MS: Final = 24 * 60 * 60 * 1000
 MIB: Final = 1 << 20
 
@@ -48,17 +51,17 @@ class RocksStore:
         clock: Clock = wall_clock,
         durability: Durability = "always",
         sync_interval_ms: int = 100,
+        inbox_days: float = 7,
         keys_days: float = 30,
         cache_mb: int = 256,
         reserve_mb: int = 64,
-        bucket_ms: int = DAY_MS,
     ) -> RocksStore:
         """Open a data directory, made if it is not there.
 
         ``durability`` "always": what is acknowledged is on stable storage.  "interval": it is in
         the log file, which is synced every ``sync_interval_ms``; a crash of the machine may lose
-        that much.  ``reserve_mb`` of the disk stay free.  ``bucket_ms`` is the width of the time
-        buckets in which inboxes expire.
+        that much.  ``inbox_days`` says in how fine buckets inboxes expire: in a seventh of it.
+        ``reserve_mb`` of the disk stay free of new messages.
 
         Raises ``Unusable`` (directory_in_use, directory_newer, directory_unusable).
         """
@@ -70,6 +73,7 @@ class RocksStore:
             reserve_bytes=reserve_mb * MIB,
         )
         try:
+            bucket_ms = max(1, round(inbox_days * DAY_MS / BUCKETS_A_LIFE))
             return cls(engine, clock, keys_ms=int(keys_days * DAY_MS), bucket_ms=bucket_ms)
         except BaseException:
             await engine.aclose()
@@ -83,7 +87,7 @@ class RocksStore:
 def _epoch(engine: Engine) -> str:
     """The directory's epoch; a new directory gets one, and its format."""
     meta = engine.family(META)
-    stored: bytes | None = meta.rows.get(FORMAT_KEY)
+    stored = meta.get(FORMAT_KEY)
     if stored is None:
         epoch = secrets.token_hex(4)
         batch = WriteBatch(raw_mode=True)
@@ -93,5 +97,4 @@ def _epoch(engine: Engine) -> str:
         return epoch
     if int(stored) > FORMAT:
         raise error("directory_newer", format=int(stored), known=FORMAT)
-    found: bytes = meta.rows.get(EPOCH_KEY) or b""
-    return found.decode()
+    return (meta.get(EPOCH_KEY) or b"").decode()

@@ -128,9 +128,9 @@ class RocksTimelines(EntryStore):
         return seqs, tails
 
     def _tail(self, timeline: str) -> _Tail:
-        rows = self._rows(timeline)
+        family = self._entries(timeline)
         head = self._heads.get(timeline)
-        last = max(newest(rows, timeline), head.floor - 1)
+        last = max(newest(family, timeline), head.floor - 1)
         manual = True if head.manual else (False if last else None)
         return _Tail(prefix(timeline), manual, last)
 
@@ -179,20 +179,20 @@ class RocksTimelines(EntryStore):
         fresh = tail.keys.get(key)
         if fresh is not None:
             return fresh
-        stored: bytes | None = self._engine.family(ENTRY_KEYS).rows.get(tail.start + key)
+        stored = self._engine.family(ENTRY_KEYS).get(tail.start + key)
         return seq_of(stored) if stored else None
 
     def _same(self, tail: _Tail, seq: Seq, payload: bytes) -> bool:
         row = self._row(tail, seq)
-        return row is not None and same(tail.start + pack_seq(seq), row, payload)
+        return row is not None and same(row, payload)
 
     def _row(self, tail: _Tail, seq: Seq) -> Row | None:
         """An entry as staged."""
         fresh = tail.fresh.get(seq)
         if fresh is not None:
-            return Row(0, fresh, False, None, b"")
+            return Row(0, fresh, False, None)
         key = tail.start + pack_seq(seq)
-        value: bytes | None = self._engine.family(ENTRIES).rows.get(key)
+        value = self._engine.family(ENTRIES).get(key)
         return decode(key, value) if value is not None else None
 
     # -- what is readable -----------------------------------------------------------------------
@@ -212,7 +212,7 @@ class RocksTimelines(EntryStore):
                 del self._unsynced[timeline]
 
     def _newest(self) -> Seq:
-        stored: bytes | None = self._engine.family(META).rows.get(_LAST)
+        stored = self._engine.family(META).get(_LAST)
         return seq_of(stored) if stored else 0
 
 
