@@ -145,6 +145,21 @@ async def test_a_websocket_of_a_foreign_page_is_refused_in_our_words(http: Any) 
     assert (answer.status, answer.code) == (403, "bad_origin")
 
 
+async def test_a_fault_in_a_websocket_ends_it_and_writes_nothing_into_it(
+    http: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(http.server._gateway, "_take", broken)
+    async with http.session.ws_connect("/v1/ws") as ws:
+        await ws.send_str("{}")
+        message = await ws.receive()
+
+    assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+    assert ws.close_code != aiohttp.WSCloseCode.PROTOCOL_ERROR
+
+
 # Bodies ----------------------------------------------------------------------------------------
 
 

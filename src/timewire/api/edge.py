@@ -135,17 +135,23 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns every error into its response, and counts requests."""
     try:
         response = await handler(request)
-    except TimewireError as fault:
-        response = refusal(fault)
-    except web.HTTPException as outcome:
-        response = _from_aiohttp(request, outcome)
-    except Exception:
-        log.exception("a request failed", route=_route(request))
-        response = refusal(error("server_fault"))
+    except Exception as fault:
+        response = _response(request, fault)
+        if request.writer.output_size:  # a WebSocket: its answer has begun, another cannot follow
+            raise
     if request.content.exception() is not None:
         response.force_close()  # what comes after a broken body is no request
     HTTP_REQUESTS.labels(_route(request), response.status).inc()
     return response
+
+
+def _response(request: web.Request, fault: Exception) -> web.Response:
+    if isinstance(fault, TimewireError):
+        return refusal(fault)
+    if isinstance(fault, web.HTTPException):
+        return _from_aiohttp(request, fault)
+    log.error("a request failed", route=_route(request), exc_info=fault)
+    return refusal(error("server_fault"))
 
 
 def _from_aiohttp(request: web.Request, outcome: web.HTTPException) -> web.Response:
