@@ -146,7 +146,7 @@ def test_examples_are_bodies_that_the_server_takes() -> None:
         path = dict.fromkeys(re.findall(r"{(\w+)}", route.path), "x")
         msgspec.convert({**body, **path}, route.asks)
         shown = OPERATIONS["POST", route.path]["requestBody"]["content"]["application/json"]
-        assert shown["example"] == body
+        assert shown["examples"] == {"body": {"value": body}}
 
 
 async def test_answers_have_the_shape_that_the_document_names(http: Any) -> None:

@@ -128,7 +128,8 @@ def _operation(route: Route, asked: dict[str, Any], schemas: dict[str, Any]) -> 
         if route.method == "POST":
             schemas[schema["title"]] = schema
             reference = {"$ref": _SCHEMAS + schema["title"]}
-            content = {"application/json": {"schema": reference, "example": EXAMPLES[route.name]}}
+            examples = {"body": {"value": EXAMPLES[route.name]}}
+            content = {"application/json": {"schema": reference, "examples": examples}}
             operation["requestBody"] = {"required": True, "content": content}
         else:
             operation["parameters"] += _query_parameters(schema)
