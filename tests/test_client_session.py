@@ -537,6 +537,16 @@ def test_what_the_server_said_last_explains_the_end() -> None:
     assert session.closed(1006, "broke")[1].code == "not_connected"
 
 
+def test_a_hello_that_is_refused_is_not_said_again() -> None:
+    session = Session(Saved(), "laptop")
+    session.opened("token")
+    with pytest.raises(Invalid) as refusal:
+        session.receive(wire.Problem("frame_too_large", ""))
+    assert refusal.value.code == "frame_too_large"
+    session = online()
+    assert played(session, wire.Problem("bad_frame", "")) == Effects()
+
+
 def test_a_store_serves_one_device_of_one_user() -> None:
     saved = Saved(Owner("alice", "laptop"))
     with pytest.raises(Unusable) as refusal:

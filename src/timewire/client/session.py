@@ -98,7 +98,7 @@ class Session:
     """See the module.  ``unread``: messages that wait for the app; the caller keeps it exact.
 
     Raises ``Unusable`` (wrong_store) for what was saved by another device, and in ``receive`` when
-    the server knows the device as another user.
+    the server knows the device as another user; there also ``Invalid`` when its hello is refused.
     """
 
     def __init__(self, saved: Saved, device: str) -> None:
@@ -337,6 +337,9 @@ class Session:
         fault = _fault(frame)
         if not frame.id:
             self._complaint = fault
+            if self._limits is None and isinstance(fault, Invalid):
+                # The hello itself is wrong, and would be next time.
+                raise fault
         elif not frame.retry:
             self._fail(frame.id, fault)
             self._send_commands()

@@ -195,11 +195,12 @@ class WebSocketLink:
             self.reason = str(failure)
 
     async def _beat(self) -> None:
+        await asyncio.sleep(self._ping_s)
         heard = -1
         while heard != self._heard:
             heard = self._heard
-            await asyncio.sleep(self._ping_s)
             self.send(wire.Ping())
+            await asyncio.sleep(self._ping_s)
         self.reason = "the server fell silent"
         await self._shut()
 
