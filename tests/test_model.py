@@ -247,6 +247,13 @@ def test_the_size_of_a_body_is_that_of_its_json() -> None:
 # Names of conversations
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_names_stand_in_url_paths(name: str) -> None:
+    with pytest.raises(Invalid, match="bad_name"):
+        check_name(name)
+    assert check_name(name + ".a") == name + ".a"
+
+
 def test_a_direct_conversation_has_one_name() -> None:
     assert direct("bob", "alice") == direct("alice", "bob") == "direct:alice:bob"
     assert direct("alice", "alice") == "self:alice"

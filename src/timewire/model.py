@@ -267,9 +267,16 @@ def check_id(id: str) -> str:
 
 def check_name(name: str) -> str:
     """A user's, device's or group's name, as it was given.  Raises ``Invalid`` (bad_name)."""
-    if not name or _NOT_IN_NAMES.search(name) or len(name.encode()) > MAX_NAME_BYTES:
+    if not _is_name(name):
         raise error("bad_name", name=name[:40])
     return name
+
+
+def _is_name(name: str) -> bool:
+    """Names stand in URL paths, where "." and ".." mean something else."""
+    if not name or name in {".", ".."} or _NOT_IN_NAMES.search(name):
+        return False
+    return len(name.encode()) <= MAX_NAME_BYTES
 
 
 def check_timeline(name: str) -> str:
@@ -332,6 +339,6 @@ def implied_members(conversation: str) -> list[str] | None:
             raise error("unknown_conversation", conversation=conversation[:300])
     else:
         return None
-    if any(not m or _NOT_IN_NAMES.search(m) or len(m.encode()) > MAX_NAME_BYTES for m in members):
+    if not all(_is_name(member) for member in members):
         raise error("unknown_conversation", conversation=conversation[:300])
     return members
