@@ -178,6 +178,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         "this data directory was written by a newer Timewire; upgrade this one",
     ),
     "directory_unusable": (Unusable, "the data directory cannot be opened; see the reason"),
+    "address_unusable": (
+        Unusable,
+        "the address cannot be listened on; choose another port or host",
+    ),
     "wrong_store": (
         Unusable,
         "this store is another user's or another device's; every device needs one of its own",

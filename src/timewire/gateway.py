@@ -48,7 +48,8 @@ AT_INTERVAL_MS: Final = 25_000
 
 TICK_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 2.0
-FAULT_PAUSE_S: Final = 1.0
+"""How long a connection that is closed may take to read what is left, and the close code."""
+
 
 log = structlog.get_logger("timewire.gateway")
 Verify = Callable[[str, str | None], Claims]
@@ -159,17 +160,20 @@ class Gateway:
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     # -- a connection ---------------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The aiohttp handler of the WebSocket path."""
+        if self._closed:
+            raise error("shutting_down")
         self._policy.check_origin(request)
         ws = web.WebSocketResponse(
             protocols=SUBPROTOCOLS,
             autoping=False,
             compress=False,
-            max_msg_size=MAX_MESSAGE_BYTES,
+            max_msg_size=max(MAX_MESSAGE_BYTES, self._policy.limits.frame_bytes) + 1,
             timeout=CLOSE_TIMEOUT_S,
         )
         await ws.prepare(request)
@@ -186,6 +190,7 @@ class Gateway:
             connection.live = False
             session.close(CloseCode.SILENT)
             self._hub.leave(connection)
+            outbox.abort_in(CLOSE_TIMEOUT_S)
         return ws
 
     async def _read(self, connection: Connection) -> None:
@@ -194,6 +199,9 @@ class Gateway:
             message = await ws.receive()
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                 self._take(connection, message.data)
+                if connection.outbox.is_full():
+                    # Its answers would pile up: who does not read is not read from.
+                    await connection.outbox.room()
             elif message.type is WSMsgType.PING:
                 connection.heard = self.clock()
                 await ws.pong(message.data)
@@ -277,8 +285,8 @@ class Gateway:
             page = await self._sync.pull(session.user, after, self._hub.position)
         except CursorLost as lost:
             effects = session.lost(lost.reason, self._hub.position)
-        except TimewireError as fault:
-            log.warning("catch-up failed", code=fault.code, user=session.user)
+        except Exception as fault:
+            log.error("catch-up failed", user=session.user, exc_info=fault)
             effects = session.close(CloseCode.FAULT)
         else:
             effects = session.pulled(page, self._hub.position)
@@ -290,12 +298,16 @@ class Gateway:
             answer = await self._queries.answer(connection.user, query)
         except TimewireError as fault:
             answer = fault
+        except Exception:
+            log.exception("a question failed", user=connection.user)
+            answer = error("server_fault")
         self.carry_out(connection, connection.session.answered(query, answer))
 
     async def _close(self, connection: Connection, code: CloseCode) -> None:
         connection.live = False
-        await asyncio.sleep(0)
-        await connection.ws.close(code=code, message=code.name.lower().encode())
+        connection.outbox.abort_in(CLOSE_TIMEOUT_S)
+        await connection.outbox.room()
+        await connection.ws.close(code=code, message=code.name.lower().encode(), drain=False)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -331,11 +343,12 @@ class Gateway:
             connection.outbox.put(PING_FRAME)
 
     async def close(self) -> None:
-        """Tell every connection to come back later, and end it."""
+        """Tell every connection to come back later, and end it; take no new ones."""
+        self._closed = True
         for connection in list(self._connections):
             self.carry_out(connection, connection.session.close(CloseCode.SHUTTING_DOWN))
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            await asyncio.wait(self._tasks, timeout=2 * CLOSE_TIMEOUT_S)
 
 
 def _size(data: str | bytes) -> int:

@@ -89,3 +89,7 @@ class Outbox:
             if self._transport.is_closing():
                 return
             await asyncio.sleep(0 if self._frames else ROOM_POLL_S)
+
+    def abort_in(self, seconds: float) -> None:
+        """End the connection then, with what it has not read by then."""
+        asyncio.get_running_loop().call_later(seconds, self._transport.abort)

@@ -18,6 +18,7 @@ from timewire.backends.rocksdb import RocksStore
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.directory import Directory
+from timewire.errors import TimewireError, error
 from timewire.fanout import FanOut
 from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
@@ -98,7 +99,9 @@ class Server:
             sync=self._sync,
             queries=self._queries,
         )
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=config.drain_s
+        )
 
     @classmethod
     async def start(
@@ -119,7 +122,12 @@ class Server:
                 keys_days=config.keys_days,
                 cache_mb=config.cache_mb,
             )
-        server = cls(config, Keys.load(config, directory), store, clock)
+        try:
+            keys = Keys.load(config, directory)
+        except BaseException:
+            await store.aclose()
+            raise
+        server = cls(config, keys, store, clock)
         try:
             await server._open()
         except BaseException:
@@ -138,14 +146,22 @@ class Server:
         self._run(self._gateway.run())
         self._run(self._expire())
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1024)
-        await site.start()
+        await self._listen()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
+
+    async def _listen(self) -> None:
+        host, port = self.config.host, self.config.port
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as problem:
+            raise error("address_unusable", reason=str(problem), host=host, port=port) from None
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
         self._sender.close()
+        await self._drain()
         await self._gateway.close()
         await self._runner.cleanup()
         for task in self._tasks[1:]:
@@ -158,6 +174,18 @@ class Server:
         for task in late:
             task.cancel()
         await self._store.aclose()
+
+    async def _drain(self) -> None:
+        """Have what is queued answered and delivered while everybody is still there."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        try:
+            async with asyncio.timeout(self.config.drain_s):
+                if self._tasks:
+                    await asyncio.wait(self._tasks[:1])
+                await self._hub.reached(self._store.log.head)
+        except TimeoutError:
+            logger.warning("draining took too long")
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
@@ -178,7 +206,10 @@ class Server:
         life_ms = self.config.inbox_days * DAY_MS
         while True:
             await asyncio.sleep(min(MAX_EXPIRY_PAUSE_S, life_ms / 1000 / EXPIRY_PASSES))
-            await self._store.inbox.expire(int(self._clock() - life_ms))
+            try:
+                await self._store.inbox.expire(int(self._clock() - life_ms))
+            except TimewireError as fault:
+                logger.warning("expiry failed, and is tried again", code=fault.code)
 
 
 def _nothing(server: Server) -> None:
