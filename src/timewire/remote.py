@@ -178,7 +178,7 @@ def tail(
     timewire tail --user alice --json | jq .body
     ```
     """
-    from timewire.client import Disconnected, Received, Reset
+    from timewire.client import Disconnected, Live, Received, Reset
 
     show = _shower(as_json)
 
@@ -189,6 +189,8 @@ def tail(
                     show(event.message, me.user)
                 elif isinstance(event, Reset):
                     _warn("away for too long: there may be a gap here; see `timewire history`")
+                elif isinstance(event, Live):
+                    _warn(f"live as {me.user}")
                 elif isinstance(event, Disconnected):
                     _warn(f"no connection: {event.reason}")
 
@@ -276,6 +278,10 @@ def chat(
     timewire chat --user alice --store alice.db --url https://chat.example.com
     ```
     """
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _warn("error: chat needs a terminal; in a script, use `send` and `tail`")
+        raise typer.Exit(1)
 
     async def work() -> None:
         from timewire.terminal import Screen
