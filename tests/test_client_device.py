@@ -1,0 +1,653 @@
+"""Devices end to end: the SDK against the real server, over real sockets and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timewire.auth import mint
+from timewire.backends.memory import MemoryStore as ServerMemory
+from timewire.client import (
+    Acked,
+    Backoff,
+    Client,
+    Connected,
+    Disconnected,
+    Event,
+    Live,
+    Received,
+    Refused,
+    Reset,
+    SqliteStore,
+    State,
+    connect,
+)
+from timewire.client import session as session_module
+from timewire.client.store import Change
+from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
+from timewire.model import Message
+from timewire.protocol import Cursor
+from timewire.server import Server
+from timewire.testing.servers import ServerProcess, running_server, serving
+
+QUICK = Backoff(0.01, 0.1)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with serving(tmp_path / "data") as running:
+        yield running
+
+
+def device(server: Server | ServerProcess, user: str, name: str = "laptop", **more: Any) -> Client:
+    """A device of a user of the server, not connected yet."""
+    if isinstance(server, Server):
+        token = mint(server.keys.secret, user)
+    else:
+        token = server.token(user)
+    options: dict[str, Any] = {"backoff": QUICK, **more}
+    return connect(server.url, options.pop("token", token), device=name, **options)
+
+
+async def next_events(me: Client, wanted: Callable[[Event], bool], count: int) -> list[Any]:
+    """The next events of a sort; others are passed over."""
+    found: list[Event] = []
+    async for event in me.events():
+        if wanted(event):
+            found.append(event)
+        if len(found) == count:
+            break
+    return found
+
+
+def carries_text(event: Event) -> bool:
+    return isinstance(event, Received | Acked) and event.message.kind == "text"
+
+
+async def texts(me: Client, count: int) -> list[str]:
+    """The next texts that come, received or sent."""
+    events = await next_events(me, carries_text, count)
+    return [event.message.body["text"] for event in events]
+
+
+async def received(me: Client, count: int) -> list[Message]:
+    events = await next_events(me, lambda event: isinstance(event, Received), count)
+    return [event.message for event in events]
+
+
+async def nothing_waits(me: Client) -> list[Event]:
+    """What the feed still holds, apart from news about the connection."""
+    left: list[Event] = []
+    while True:
+        try:
+            event = await asyncio.wait_for(anext(aiter(me.events())), 0.05)
+        except TimeoutError:
+            return left
+        if not isinstance(event, Connected | Disconnected | Live):
+            left.append(event)
+
+
+# Talking -----------------------------------------------------------------------------------------
+
+
+async def test_a_message_goes_to_the_other_one_and_comes_back_as_acked(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        assert (alice.user, bob.user) == ("alice", "bob")
+        name = alice.direct("bob")
+        assert name == bob.direct("alice") == "direct:alice:bob"
+        sent = await alice.send(name, "你好, bob")
+        created, text = await received(bob, 2)
+        assert created.kind == "created"
+        assert text.body == {"text": "你好, bob"}
+        assert (text.id, text.seq, text.time) == (sent.id, sent.seq, sent.time)
+        assert (text.sender, text.kind, text.conversation) == ("alice", "text", name)
+        assert text.sent > 0
+        [acked] = await next_events(alice, lambda event: isinstance(event, Acked), 1)
+        assert acked == Acked(text)
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_any_json_object_is_a_body(server: Server, codec: Any) -> None:
+    body = {"url": "https://example.com/a.png", "size": [640, 480], "深": {"x": None, "y": 1.5}}
+    async with device(server, "alice", codec=codec) as alice, device(server, "bob") as bob:
+        await alice.send("direct:alice:bob", body, kind="image", ack="synced")
+        assert (await received(bob, 2))[1].body == body
+        [kept] = alice.kept("direct:alice:bob", limit=1)
+        assert (kept.body, kept.kind) == (body, "image")
+
+
+async def test_every_command_looks_the_same_to_its_device_and_to_all_others(
+    server: Server,
+) -> None:
+    async with (
+        device(server, "alice") as alice,
+        device(server, "alice", "phone") as phone,
+    ):
+        await alice.create("team", ["bob", "bob", "carol"], title="The team")
+        await alice.add("team", ["dave", "dave"])
+        sent = await alice.send("team", "hello")
+        await alice.mark_read("team", sent.seq)
+        await alice.remove("team", ["bob"])
+        await alice.leave("team")
+        own = await next_events(alice, lambda event: isinstance(event, Acked), 6)
+        there = [one for one in await received(phone, 7) if one.id]
+        assert [event.message for event in own] == there
+        kinds = ["created", "members", "text", "read", "members", "members"]
+        assert [one.kind for one in there] == kinds
+        assert phone.read_mark("team") == alice.read_mark("team") == sent.seq
+
+
+async def test_all_devices_of_a_user_end_equal(server: Server, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        alice = await enter(device(server, "alice", store=tmp_path / "laptop.db"))
+        phone = await enter(device(server, "alice", "phone", store=tmp_path / "phone.db"))
+        bob = await enter(device(server, "bob"))
+        await alice.create("team", ["bob"])
+        speakers = [alice, phone, bob] * 10
+        await asyncio.gather(*[me.send("team", f"no. {n}") for n, me in enumerate(speakers)])
+        for me in (alice, phone, bob):
+            assert len(await texts(me, 30)) == 30
+        assert alice.kept("team") == phone.kept("team") == bob.kept("team")
+        assert (await alice.history("team")).messages == alice.kept("team")
+
+
+async def test_a_refused_send_raises_and_is_told(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        posted = alice.post("nowhere", "hello?")
+        with pytest.raises(NotFound) as refusal:
+            await posted
+        assert refusal.value.code == "unknown_conversation"
+        [event] = await next_events(alice, lambda event: isinstance(event, Refused), 1)
+        assert (event.id, event.conversation) == (posted.id, "nowhere")
+        assert event.error.code == "unknown_conversation"
+        await alice.create("team")
+        with pytest.raises(Invalid) as refusal:
+            await alice.create("team")
+        assert refusal.value.code == "conversation_exists"
+        with pytest.raises(Invalid):
+            alice.post("team", "x", kind="created")
+        with pytest.raises(Invalid):
+            alice.post("team", "x", id="")
+
+
+async def test_an_id_of_one_s_own_makes_one_message_for_ever(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        await alice.create("team")
+        first, same = await asyncio.gather(
+            alice.send("team", "order 7", id="order-7"), alice.send("team", "order 7", id="order-7")
+        )
+        assert first == same
+    async with device(server, "alice") as alice:
+        assert await alice.send("team", "order 7", id="order-7") == first
+        assert (await alice.history("team", limit=1)).messages[0].seq == first.seq
+
+
+async def test_a_busy_server_gets_everything_once(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "data", sends_per_second=50, sends_in_flight=20) as server,
+        device(server, "alice") as alice,
+        device(server, "bob") as bob,
+    ):
+        await alice.create("team", ["bob"])
+        for number in range(120):
+            alice.post("team", f"{number}")
+        await alice.flush()
+        assert sorted(map(int, await texts(bob, 120))) == list(range(120))
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+async def test_history_is_read_both_ways_page_by_page(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        await alice.create("team")
+        for number in range(250):
+            alice.post("team", f"{number}")
+        await alice.flush()
+        newest = await alice.history("team", limit=3)
+        assert [one.body["text"] for one in newest.messages] == ["249", "248", "247"]
+        assert newest.has_more
+        older = await alice.history("team", before=newest.messages[-1].seq, limit=1000)
+        assert [one.body.get("text") for one in older.messages][:2] == ["246", "245"]
+        assert not older.has_more
+        backward = [one async for one in alice.scroll("team")]
+        forward = [one async for one in alice.scroll("team", after=0)]
+        assert len(forward) == 251
+        assert forward == backward[::-1]
+        middle = forward[100].seq
+        assert [one async for one in alice.scroll("team", after=middle)] == forward[101:]
+        assert [one async for one in alice.scroll("team", before=middle)] == forward[:100][::-1]
+
+
+async def test_the_list_of_conversations_is_whole(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        for number in range(105):
+            await alice.create(f"group{number:03}", ["bob"], title=f"Group {number}")
+        sent = [await alice.send("group007", f"{number}") for number in range(3)]
+        await bob.mark_read("group007", sent[0].seq)
+        await bob.leave("group008")
+        listed = {one.name: one for one in await bob.conversations()}
+        assert [name for name in listed if name.startswith("group")] == [
+            f"group{number:03}" for number in range(105)
+        ]
+        seven = listed["group007"]
+        assert (seven.kind, seven.title, seven.member) == ("group", "Group 7", True)
+        assert (seven.read, seven.unread) == (sent[0].seq, 2)
+        assert seven.last is not None
+        assert seven.last.body == {"text": "2"}
+        assert not listed["group008"].member
+        with pytest.raises(Forbidden) as refusal:
+            await bob.members("group008")
+        assert refusal.value.code == "not_member"
+
+
+async def test_members_are_listed_by_name(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        users = [f"user{number:03}" for number in range(150)]
+        await alice.create("team", users)
+        assert await alice.members("team") == ["alice", *users]
+
+
+async def test_more_questions_than_the_server_takes_at_once_wait_their_turn(
+    server: Server,
+) -> None:
+    async with device(server, "alice") as alice:
+        await alice.create("team")
+        slices = await asyncio.gather(*[alice.history("team") for _ in range(100)])
+        assert all(len(one.messages) == 1 for one in slices)
+
+
+# Away and back -----------------------------------------------------------------------------------
+
+
+async def test_what_was_missed_comes_first_and_then_what_is_new(
+    server: Server, tmp_path: Path
+) -> None:
+    async with device(server, "bob") as bob:
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.create("team", ["bob"])
+        for number in range(1200):
+            bob.post("team", f"{number}")
+        await bob.flush()
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            await bob.send("team", "1200")
+            assert await texts(alice, 1201) == [f"{number}" for number in range(1201)]
+
+
+async def test_without_a_store_a_device_starts_at_the_head(server: Server) -> None:
+    async with device(server, "bob") as bob:
+        await bob.send("direct:alice:bob", "early", ack="synced")
+        async with device(server, "alice") as alice:
+            await alice.caught_up()
+            await bob.send("direct:alice:bob", "late")
+            assert await texts(alice, 1) == ["late"]
+            assert [one.body.get("text") async for one in alice.scroll("direct:alice:bob")] == [
+                "late",
+                "early",
+                None,
+            ]
+
+
+async def test_what_is_written_offline_goes_out_in_order_after_a_restart(tmp_path: Path) -> None:
+    store = tmp_path / "alice.db"
+    async with running_server(tmp_path / "data") as server:
+        async with device(server, "alice", store=store) as alice:
+            await alice.create("team", ["bob"])
+        await server.stop()
+        async with device(server, "alice", store=store) as alice:
+            assert alice.user == "alice"
+            assert alice.state is State.CONNECTING
+            for number in range(50):
+                alice.post("team", f"{number}")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(alice.send("team", "50"), 0.05)
+            assert [one.kind for one in alice.kept("team")] == ["created"]
+        await server.start()
+        async with device(server, "alice", store=store) as alice:
+            await alice.flush()
+            assert await texts(alice, 51) == [f"{number}" for number in range(51)]
+            stored = [one async for one in alice.scroll("team", after=0)]
+            assert stored == alice.kept("team")[::-1]
+            assert [one.body.get("text") for one in stored[1:]] == [f"{n}" for n in range(51)]
+
+
+async def test_kills_of_the_server_lose_and_double_nothing(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        alice = await enter(device(server, "alice"))
+        phone = await enter(device(server, "alice", "phone", store=tmp_path / "phone.db"))
+        bob = await enter(device(server, "bob"))
+        await alice.create("team", ["bob"])
+        readers = [asyncio.create_task(texts(me, 600)) for me in (alice, phone, bob)]
+        for number in range(300):
+            alice.post("team", f"a{number}")
+            bob.post("team", f"b{number}")
+            if number % 100 == 50:
+                await asyncio.sleep(0.05)
+                await server.restart()
+        await alice.flush()
+        await bob.flush()
+        seen = await asyncio.gather(*readers)
+        order = [one.body["text"] for one in alice.kept("team", limit=1000)[-2::-1]]
+        assert len(order) == 600
+        for own in "ab":
+            sent = [f"{own}{number}" for number in range(300)]
+            assert [text for text in order if text[0] == own] == sent
+        # The phone only receives: it sees the order itself; others their own when it is acked.
+        assert seen[1] == order
+        assert [sorted(texts_seen) for texts_seen in seen] == [sorted(order)] * 3
+        for me in (alice, phone, bob):
+            assert await nothing_waits(me) == []
+            assert me.kept("team", limit=1000) == alice.kept("team", limit=1000)
+
+
+async def test_questions_wait_for_the_next_connection(tmp_path: Path) -> None:
+    async with (
+        running_server(tmp_path / "data") as server,
+        device(server, "alice") as alice,
+    ):
+        await alice.create("team")
+        await server.kill()
+        await next_events(alice, lambda event: isinstance(event, Disconnected), 1)
+        assert alice.state is State.CONNECTING
+        asking = asyncio.gather(
+            alice.history("team"), alice.conversations(), alice.add("team", "b")
+        )
+        await server.start()
+        page, conversations, _ = await asking
+        assert [one.kind for one in page.messages][-1] == "created"
+        assert "team" in [one.name for one in conversations]
+        assert await alice.members("team") == ["alice", "b"]
+
+
+async def test_news_about_the_connection(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, device(server, "alice") as alice:
+        news = await next_events(alice, lambda event: True, 2)
+        await server.restart()
+        news += await next_events(alice, lambda event: True, 3)
+        kinds = [type(event) for event in news]
+        assert kinds == [Connected, Live, Disconnected, Connected, Live]
+
+
+# The app and its events --------------------------------------------------------------------------
+
+
+async def break_off_after(device: Client, wanted: list[str]) -> None:
+    """An app that fails in the middle of the last of these texts."""
+    async with device as me:
+        assert await texts(me, len(wanted)) == wanted
+        raise ZeroDivisionError
+
+
+async def test_events_that_the_app_did_not_read_wait_for_it(server: Server, tmp_path: Path) -> None:
+    store = tmp_path / "a.db"
+    async with device(server, "bob") as bob:
+        async with device(server, "alice", store=store) as alice:
+            for number in range(5):
+                await bob.send("direct:alice:bob", f"{number}", ack="synced")
+            assert await texts(alice, 2) == ["0", "1"]
+            # An own message's ack comes after the pushes before it.
+            await alice.send("direct:alice:bob", "5", ack="synced")
+        with pytest.raises(ZeroDivisionError):
+            await break_off_after(device(server, "alice", store=store), ["2", "3"])
+        # The app broke off in the middle of "3".
+        async with device(server, "alice", store=store) as alice:
+            assert await texts(alice, 3) == ["3", "4", "5"]
+        async with device(server, "alice", store=store) as alice:
+            await alice.caught_up()
+            assert await nothing_waits(alice) == []
+
+
+async def test_an_app_that_reads_no_events_can_send_and_ask_and_misses_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "MAX_UNREAD_EVENTS", 20)
+    monkeypatch.setattr(session_module, "LOW_UNREAD_EVENTS", 10)
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        await bob.create("team", ["alice"])
+        for number in range(100):
+            bob.post("team", f"{number}")
+        await bob.flush()
+        await alice.send("direct:alice:bob", "I am busy")
+        assert len((await alice.history("team", limit=1000)).messages) == 101
+        assert len(alice.kept("team", limit=1000)) < 60
+        others = [one for one in await received(alice, 102) if one.kind == "text"]
+        assert [one.body["text"] for one in others] == [f"{n}" for n in range(100)]
+        assert await nothing_waits(alice) == []
+
+
+async def test_one_handler_may_send_while_many_events_wait(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "MAX_UNREAD_EVENTS", 20)
+    monkeypatch.setattr(session_module, "LOW_UNREAD_EVENTS", 10)
+    async with device(server, "bob") as bob:
+        async with device(server, "echo", store=tmp_path / "echo.db"):
+            pass
+        for number in range(60):
+            bob.post("direct:bob:echo", f"{number}")
+        await bob.flush()
+        async with device(server, "echo", store=tmp_path / "echo.db") as echo:
+            answered = 0
+            async for event in echo.events():
+                if isinstance(event, Received) and event.message.kind == "text":
+                    await echo.send(event.message.conversation, f"echo {answered}")
+                    answered += 1
+                if answered == 60:
+                    break
+        heard = await next_events(
+            bob, lambda event: isinstance(event, Received) and carries_text(event), 60
+        )
+        assert [event.message.body["text"] for event in heard] == [f"echo {n}" for n in range(60)]
+
+
+# Resets ------------------------------------------------------------------------------------------
+
+
+async def test_a_device_that_was_away_for_too_long_is_rebuilt(tmp_path: Path) -> None:
+    inboxes = ServerMemory()
+    async with (
+        serving(tmp_path / "data", inboxes) as server,
+        device(server, "bob") as bob,
+    ):
+        await bob.create("team", ["alice"])
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            await bob.send("team", "known")
+            assert await texts(alice, 1) == ["known"]
+        for number in range(150):
+            bob.post("team", f"{number}")
+        await bob.send("direct:alice:bob", "psst")
+        await bob.flush()
+        await inboxes.inbox.expire(2**62)
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            [reset] = await next_events(alice, lambda event: isinstance(event, Reset), 1)
+            assert reset == Reset("expired")
+            await alice.caught_up()
+            await bob.send("team", "new")
+            events = await next_events(alice, carries_text, 102)
+            team = [e.message for e in events if e.message.conversation == "team"]
+            assert [one.body["text"] for one in team] == [*[f"{n}" for n in range(50, 150)], "new"]
+            assert await nothing_waits(alice) == []
+            kept = [one.body["text"] for one in alice.kept("team", limit=1000)]
+            assert kept[-1] == "known"
+            assert len(kept) == 102
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            assert await nothing_waits(alice) == []
+
+
+async def test_a_device_that_knows_another_log_forgets_it(server: Server, tmp_path: Path) -> None:
+    async with device(server, "bob") as bob:
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            await bob.send("direct:alice:bob", "hello")
+            assert await texts(alice, 1) == ["hello"]
+        store = SqliteStore(tmp_path / "a.db")
+        cursor = store.load().cursor
+        assert cursor is not None
+        version, _, whose = cursor.base.split(".")
+        ghost = Message("direct:alice:bob", 9999, 1, "bob", "ghost", "text", {"text": "boo"})
+        restored = Cursor(f"{version}.another.{whose}", cursor.pos)
+        store.apply(Change(cursor=restored, arrivals=[Received(ghost)]))
+        store.close()
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            [reset] = await next_events(alice, lambda event: isinstance(event, Reset), 1)
+            assert reset == Reset("other_log")
+            assert await texts(alice, 1) == ["hello"]
+            await alice.caught_up()
+            listed = [one async for one in alice.scroll("direct:alice:bob")]
+            assert alice.kept("direct:alice:bob") == listed
+
+
+# Who one is --------------------------------------------------------------------------------------
+
+
+async def test_a_wrong_token_is_an_error_at_the_door(server: Server) -> None:
+    with pytest.raises(Forbidden) as refusal:
+        await device(server, "alice", token="nonsense").__aenter__()
+    assert refusal.value.code == "bad_token"
+
+
+async def test_a_token_function_is_asked_again_when_the_token_is_refused(server: Server) -> None:
+    life_s = [-10, -10, 3600]
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        return mint(server.keys.secret, "alice", life_s=life_s.pop(0))
+
+    async with device(server, "alice", token=token) as alice:
+        assert alice.user == "alice"
+    assert asked == 3
+
+
+async def test_a_token_function_that_gets_no_good_token_is_not_asked_for_ever(
+    server: Server,
+) -> None:
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        return "nonsense"
+
+    with pytest.raises(Forbidden):
+        await device(server, "alice", token=token).__aenter__()
+    assert asked == 4
+
+
+async def test_a_token_function_may_fail_for_a_while(server: Server) -> None:
+    failures = [OSError("no network"), ValueError("no JSON")]
+
+    async def token() -> str:
+        if failures:
+            raise failures.pop()
+        return mint(server.keys.secret, "alice")
+
+    async with device(server, "alice", token=token) as alice:
+        assert alice.user == "alice"
+
+
+async def test_a_device_whose_name_is_taken_ends_and_says_why(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        await alice.caught_up()
+        async with device(server, "alice") as other:
+            with pytest.raises(Forbidden) as end:
+                await next_events(alice, lambda event: False, 1)
+            assert end.value.code == "replaced"
+            with pytest.raises(Forbidden):
+                await alice.send("direct:alice:bob", "still here?")
+            with pytest.raises(Forbidden):
+                await alice.history("direct:alice:bob")
+            await other.send("direct:alice:bob", "I am")
+
+
+async def test_a_store_is_for_one_user_and_one_device(server: Server, tmp_path: Path) -> None:
+    store = tmp_path / "a.db"
+    async with device(server, "alice", store=store):
+        with pytest.raises(Unusable) as refusal:
+            await device(server, "alice", "phone", store=store).__aenter__()
+        assert refusal.value.code == "directory_in_use"
+    with pytest.raises(Unusable) as refusal:
+        await device(server, "alice", "phone", store=store).__aenter__()
+    assert refusal.value.code == "wrong_store"
+    async with device(server, "bob", store=store) as bob:
+        with pytest.raises(Unusable) as refusal:
+            await next_events(bob, lambda event: False, 1)
+        assert refusal.value.code == "wrong_store"
+
+
+async def test_no_server_is_an_error_for_a_new_device() -> None:
+    with pytest.raises(Retryable) as failure:
+        await connect(
+            "http://127.0.0.1:1", "token", device="laptop", timeout_s=0.1, backoff=QUICK
+        ).__aenter__()
+    assert failure.value.code == "not_connected"
+    assert failure.value.fields["reason"] != "no answer yet"
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "code"),
+    [("localhost", "laptop", "bad_config"), ("http://localhost", "my laptop", "bad_name")],
+)
+def test_what_is_wrong_from_the_start(url: str, name: str, code: str) -> None:
+    with pytest.raises(TimewireError) as refusal:
+        connect(url, "token", device=name)
+    assert refusal.value.code == code
+
+
+# The end -----------------------------------------------------------------------------------------
+
+
+async def test_who_waits_when_the_device_is_closed_is_told(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server:
+        async with device(server, "alice") as alice:
+            await server.kill()
+            await next_events(alice, lambda event: isinstance(event, Disconnected), 1)
+            waiting = [
+                asyncio.create_task(alice.send("team", "x")),
+                asyncio.create_task(alice.history("team")),
+                asyncio.create_task(alice.caught_up()),
+                asyncio.create_task(alice.flush()),
+            ]
+            reading = asyncio.create_task(next_events(alice, lambda event: False, 1))
+            await asyncio.sleep(0.01)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [getattr(one, "code", one) for one in outcomes] == ["closed"] * 4
+        assert await reading == []
+
+
+async def test_a_store_that_fails_ends_the_device(server: Server, tmp_path: Path) -> None:
+    class Failing(SqliteStore):
+        full = False
+
+        def _write(self, change: Change) -> list[int | None]:
+            if self.full:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super()._write(change)
+
+    store = Failing(tmp_path / "a.db")
+    async with device(server, "alice", store=store) as alice:
+        await alice.caught_up()
+        assert len(await next_events(alice, lambda event: True, 2)) == 2
+        cursor = store.load().cursor
+        store.full = True
+        with pytest.raises(Retryable) as failure:
+            await alice.send("direct:alice:bob", "x")
+        assert failure.value.code == "storage_unavailable"
+        with pytest.raises(Retryable):
+            await next_events(alice, lambda event: False, 1)
+        with pytest.raises(Retryable):
+            await alice.conversations()
+        assert store.load().cursor == cursor
+        assert store.load().outbox == []
