@@ -100,6 +100,14 @@ class Family:
             yield key
             found.seek(past(key))
 
+    def size(self) -> tuple[int, int]:
+        """About how many keys it has, and the bytes of its files (what is in memory not counted)."""
+        number = self._rows.property_int_value
+        return (
+            number("rocksdb.estimate-num-keys") or 0,
+            number("rocksdb.total-sst-files-size") or 0,
+        )
+
     def close(self) -> None:
         """Release what it holds: it is of no use after that."""
         _close(self._rows)
