@@ -101,7 +101,7 @@ class Family:
             found.seek(past(key))
 
     def size(self) -> tuple[int, int]:
-        """About how many keys it has, and the bytes of its files (what is in memory not counted)."""
+        """About how many keys it has, and the bytes of its files (without what is in memory)."""
         number = self._rows.property_int_value
         return (
             number("rocksdb.estimate-num-keys") or 0,

@@ -125,7 +125,11 @@ class Engine:
 
         It gets None, or the ``UnknownOutcome`` with which everything staged has failed.
         """
-        self._commit.join(done)
+        if self._state == "failed":
+            # Another sync could succeed without having written what the failed one did not.
+            self._loop.call_soon(done, error("outcome_unknown"))
+        else:
+            self._commit.join(done)
 
     async def durable(self) -> None:
         """Wait until what is written now is durable.  Raises ``UnknownOutcome``."""

@@ -82,7 +82,7 @@ def redacted(key: bytes, row: Row) -> bytes:
 
 def decode(key: bytes, value: bytes) -> Row:
     """Check and take apart what is stored under a key.  Raises ``Damaged``."""
-    time, flags, payload = _checked(key, value)
+    time, flags, payload = checked(key, value)
     own = None
     if flags & KEYED:
         (length,) = _KEY_LENGTH.unpack_from(payload)
@@ -91,13 +91,8 @@ def decode(key: bytes, value: bytes) -> Row:
     return Row(time, payload, bool(flags & REDACTED), own)
 
 
-def decode_message(key: bytes, value: bytes) -> tuple[int, bytes]:
-    """Time and payload of an entry without key; empty if redacted.  Raises ``Damaged``."""
-    time, _, payload = _checked(key, value)
-    return time, payload
-
-
-def _checked(key: bytes, value: bytes) -> tuple[int, int, bytes]:
+def checked(key: bytes, value: bytes) -> tuple[int, int, bytes]:
+    """Time, flags and payload of what is stored under a key.  Raises ``Damaged``."""
     if len(value) < _HEAD_BYTES:
         raise error("damaged", timeline=timeline_of(key), seq=seq_of(key))
     crc, time, flags = _HEAD.unpack_from(value)

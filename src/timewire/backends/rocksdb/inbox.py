@@ -13,7 +13,9 @@ back, fan-out makes again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from struct import Struct
 from typing import Final
@@ -23,16 +25,16 @@ from rocksdict import WriteBatch
 
 from timewire.backends.rocksdb.database import META
 from timewire.backends.rocksdb.engine import Engine
-from timewire.backends.rocksdb.entries import PAST, pack_seq
+from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.errors import error
 from timewire.inbox import MAX_PUT_REFS, Delivery
 from timewire.model import MAX_SEQ, Ref, Seq
 
 _FAMILY: Final = "inbox."
-_STATE: Final = b"inbox"
-_LENGTH = Struct(">H")
-_pack_length = _LENGTH.pack
-_unpack_length = _LENGTH.unpack_from
+STATE_KEY: Final = b"inbox"
+_pack_length = Struct(">H").pack
+_SINGLE_BYTES: Final = 10
+"""After its conversation, in a row that holds one reference."""
 
 
 class InboxState(msgspec.Struct, array_like=True):
@@ -74,7 +76,7 @@ class RocksInbox:
         batch = WriteBatch(raw_mode=True)
         newest = self._put_buckets(batch, fresh) if fresh else state.newest
         state = InboxState(max(state.position, position), state.floor, newest)
-        batch.put(_STATE, _encode(state))
+        batch.put(STATE_KEY, _encode(state))
         self._engine.write(batch)
         self._state = state
 
@@ -85,11 +87,12 @@ class RocksInbox:
         for bucket, newest in self._state.newest.items():
             if newest <= after:
                 continue
-            for _, row in self._engine.family(_name(bucket)).forward(first, end):
-                if not _unpack(row, after, upto, found):
-                    return found[:limit], len(found) > limit
+            for key, row in self._engine.family(_name(bucket)).forward(first, end):
+                found += _unpack(row, after, upto, limit + 1 - len(found))
                 if len(found) > limit:
                     return found[:limit], True
+                if seq_of(key) >= upto:
+                    return found, False
         return found, False
 
     async def expire(self, before: int) -> None:
@@ -139,13 +142,13 @@ class RocksInbox:
         floor = max(newest.pop(bucket) for bucket in buckets) + 1
         state = InboxState(self._state.position, max(self._state.floor, floor), newest)
         batch = WriteBatch(raw_mode=True)
-        batch.put(_STATE, _encode(state))
+        batch.put(STATE_KEY, _encode(state))
         self._engine.write(batch)
         self._state = state
 
     def _load(self) -> None:
         """Read the state, and finish what a crash has left between it and the families."""
-        stored = self._engine.family(META).get(_STATE)
+        stored = self._engine.family(META).get(STATE_KEY)
         self._state = _decode(stored) if stored else InboxState()
         there = set(self._engine.families(_FAMILY))
         named = {_name(bucket) for bucket in self._state.newest}
@@ -175,7 +178,7 @@ class _Run:
         count = len(seqs)
         if count == 1:
             return b"%b%b\0\1%b" % (_pack_length(len(name)), name, pack_seq(seqs[0]))
-        numbers = b"".join(map(pack_seq, seqs))
+        numbers = _numbers(count).pack(*seqs)
         return b"%b%b%b%b" % (_pack_length(len(name)), name, _pack_length(count), numbers)
 
 
@@ -203,31 +206,33 @@ def _rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
     return [((user,), row) for user, row in rows.items()]
 
 
-def _unpack(row: bytes, after: Seq, upto: Seq, found: list[Ref]) -> bool:
-    """Add a row's references in the range, in order; False if the row reaches past it."""
-    (length,) = _unpack_length(row)
-    end = 2 + length
-    if row[end : end + 2] == b"\0\1" and len(row) == end + 10:  # a single one, as is most common
-        seq = int.from_bytes(row[end + 2 :], "big")
-        if seq > upto:
-            return False
-        if seq > after:
-            found.append(Ref(seq, row[2:end].decode()))
-        return True
-    refs: list[Ref] = []
-    at = 0
+def _unpack(row: bytes, after: Seq, upto: Seq, room: int) -> list[Ref]:
+    """A row's references with ``after < seq <= upto``, in order, at most ``room``."""
+    start = 2 + (row[0] << 8 | row[1])
+    if len(row) == start + _SINGLE_BYTES:  # one reference, as most often
+        seq = int.from_bytes(row[start + 2 :], "big")
+        return [Ref(seq, row[2:start].decode())] if after < seq <= upto else []
+    found: list[Ref] = []
+    at = runs = 0
     while at < len(row):
-        (length,) = _unpack_length(row, at)
-        at += 2
-        conversation = row[at : at + length].decode()
-        at += length
-        (count,) = _unpack_length(row, at)
-        at += 2
-        refs += [Ref(seq, conversation) for seq in Struct(f">{count}Q").unpack_from(row, at)]
-        at += 8 * count
-    refs.sort(key=_seq)
-    found += [ref for ref in refs if after < ref.seq <= upto]
-    return refs[-1].seq <= upto
+        start = at + 2 + (row[at] << 8 | row[at + 1])
+        count = row[start] << 8 | row[start + 1]
+        seqs: Sequence[Seq] = _numbers(count).unpack_from(row, start + 2)
+        if seqs[0] <= after or seqs[-1] > upto or count > room:
+            seqs = seqs[bisect_right(seqs, after) : bisect_right(seqs, upto)][:room]
+        conversation = row[at + 2 : start].decode()
+        found += [Ref(seq, conversation) for seq in seqs]
+        at = start + 2 + 8 * count
+        runs += 1
+    if runs > 1:
+        found.sort(key=_seq)
+        del found[room:]
+    return found
+
+
+@lru_cache(maxsize=MAX_PUT_REFS)
+def _numbers(count: int) -> Struct:
+    return Struct(f">{count}Q")
 
 
 def _seq(ref: Ref) -> Seq:

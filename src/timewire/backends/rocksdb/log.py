@@ -22,8 +22,8 @@ from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
+    checked,
     decode,
-    decode_message,
     encode,
     pack_seq,
     pack_stamp,
@@ -204,7 +204,7 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, payload = decode_message(key, value)
+                time, _, payload = checked(key, value)
                 found.append(Stored(ref.seq, time, ref.conversation, payload))
         return found
 
@@ -230,7 +230,7 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                _, message.payload = decode_message(key, value)
+                _, _, message.payload = checked(key, value)
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
