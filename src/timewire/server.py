@@ -142,13 +142,24 @@ class Server:
         self._run(self._sender.run())
         self._run(self._fanout.run())
         # A device may hold a position that a crash took back from fan-out: reach it first.
-        await self._hub.reached(behind)
+        await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
         self._run(self._expire())
         await self._runner.setup()
         await self._listen()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, or raise why a part that it needs has stopped."""
+        waiting = asyncio.get_running_loop().create_task(work)
+        try:
+            await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+        finally:
+            waiting.cancel()
 
     async def _listen(self) -> None:
         host, port = self.config.host, self.config.port
