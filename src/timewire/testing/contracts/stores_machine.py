@@ -58,7 +58,7 @@ class Model:
     )
     """conversation -> user -> [joined, left] ..."""
     marks: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    delivered: list[tuple[Sent, list[str]]] = field(default_factory=list[tuple[Sent, list[str]]])
+    delivered: list[Delivery] = field(default_factory=list[Delivery])
     position: int = 0
     floor: int = 1
 
@@ -67,13 +67,13 @@ class Model:
         windows = self.windows.get(group, {})
         return sorted(user for user, found in windows.items() if not found[-1][1])
 
-    def members_at(self, group: str, seq: int) -> set[str]:
-        """Whose windows hold a SeqId."""
-        return {
+    def members_at(self, group: str, seq: int) -> list[str]:
+        """Whose windows hold a SeqId, in byte order."""
+        return sorted(
             user
             for user, windows in self.windows.get(group, {}).items()
             if any(joined <= seq and (not left or seq <= left) for joined, left in windows)
-        }
+        )
 
     def apply(self, seq: int, group: str, sender: str, change: Change) -> None:
         """What a message changes."""
@@ -92,14 +92,18 @@ class Model:
 
     def inbox(self, user: str) -> list[Ref]:
         """What a user's inbox holds."""
-        return [Ref(m.seq, m.conversation) for m, users in self.delivered if user in users]
+        messages = [d.message for d in self.delivered if user in d.users]
+        return [Ref(message.seq, message.conversation) for message in messages]
 
     def expire(self, before: int) -> None:
         """Drop the buckets that end by then."""
-        young = [d for d in self.delivered if (d[0].time // BUCKET_MS + 1) * BUCKET_MS > before]
-        gone = self.delivered[: len(self.delivered) - len(young)]
-        self.delivered = young
-        self.floor = max([self.floor, *(message.seq + 1 for message, _ in gone)])
+        gone = [
+            d.message
+            for d in self.delivered
+            if (d.message.time // BUCKET_MS + 1) * BUCKET_MS <= before
+        ]
+        self.delivered = self.delivered[len(gone) :]
+        self.floor = max([self.floor, *(message.seq + 1 for message in gone)])
 
 
 class StoresMachine(Machine):
@@ -191,26 +195,37 @@ class StoresMachine(Machine):
             == (self.model.marks[user, group])
         )
 
-    @rule(limit=LIMITS, again=st.booleans())
-    def fan_out(self, limit: int, again: bool) -> None:
-        """Put the next messages into the inboxes of their members of then, perhaps twice."""
-        inbox, model = self.backend.inbox, self.model
-        stored = self.run(self.backend.log.read(model.position, limit))
-        due = [message for message in model.messages if message.seq > model.position][:limit]
-        assert [message.seq for message in stored] == [message.seq for message in due]
-        deliveries: list[Delivery] = []
-        for message, sent in zip(stored, due, strict=True):
-            found = self.run(self.backend.directory.conversation(message.conversation))
-            users = found.members_at(message.seq) if found else []
-            assert set(users) == model.members_at(sent.conversation, sent.seq)
-            assert len(users) == len(set(users))
-            if users:
-                deliveries.append(Delivery(message, users))
-                model.delivered.append((sent, users))
-            model.position = sent.seq
-        for _ in range(1 + again):
-            self.run(inbox.put(deliveries, model.position))
-        assert inbox.position == model.position
+    def deliveries(self, after: int, limit: int) -> list[Delivery]:
+        """What is to be delivered of the messages past a SeqId, to their members of then."""
+        stored = self.run(self.backend.log.read(after, limit))
+        due = [message.seq for message in self.model.messages if message.seq > after][:limit]
+        assert [message.seq for message in stored] == due
+        found: list[Delivery] = []
+        for message in stored:
+            group = self.run(self.backend.directory.conversation(message.conversation))
+            users = group.members_at(message.seq) if group else []
+            assert sorted(users) == self.model.members_at(message.conversation, message.seq)
+            found.append(Delivery(message, users))
+        return found
+
+    @rule(limit=LIMITS)
+    def fan_out(self, limit: int) -> None:
+        """Deliver the next messages."""
+        due = self.deliveries(self.model.position, limit)
+        if due:
+            self.model.delivered += [d for d in due if d.users]
+            self.model.position = due[-1].message.seq
+            self.run(self.backend.inbox.put([d for d in due if d.users], self.model.position))
+        assert self.backend.inbox.position == self.model.position
+
+    @rule(data=st.data(), limit=LIMITS)
+    def fan_out_again(self, data: st.DataObject, limit: int) -> None:
+        """Deliver messages a second time, as after a crash: this changes nothing."""
+        done = [m.seq for m in self.model.messages if m.seq <= self.model.position]
+        after = data.draw(st.sampled_from([0, *done]))
+        due = [d for d in self.deliveries(after, limit) if d.message.seq <= self.model.position]
+        self.run(self.backend.inbox.put([d for d in due if d.users], after))
+        assert self.backend.inbox.position == self.model.position
 
     @rule(age=st.integers(-1000, 4000))
     def expire(self, age: int) -> None:
