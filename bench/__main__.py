@@ -40,7 +40,7 @@ def main() -> int:
         return 2
     gc.disable()
     about = _about(given)
-    err.print(f"[dim]{about['machine']}[/]")
+    err.print(", ".join(f"{key} {value}" for key, value in about["machine"].items()), style="dim")
     runs: dict[str, list[dict[str, float]]] = {case.name: [] for case in chosen}
     for turn in range(given.runs):
         for case in chosen:

@@ -64,9 +64,7 @@ def _latency(name: str, says: str) -> tuple[Target, ...]:
 
 _COST: Final = (
     Target("server_us_each", "server's processor time each", "us", higher_is_better=False),
-    Target("server_cores", "cores busy: server"),
-    Target("generator_cores", "cores busy: generator"),
-    Target("other_cores", "cores busy: others on the machine"),
+    Target("server_cores", "cores that the server kept busy"),
 )
 _ENGINE: Final = (
     Target("per_s", "durable", "/s"),

@@ -38,6 +38,7 @@ ENTRY_HEAD_BYTES: Final = 13
 
 Puts = list[tuple[bytes, bytes]]
 Step = Callable[[], Awaitable[None]]
+Measure = Callable[[float], Awaitable[dict[str, float]]]
 
 
 class Bare:
@@ -112,6 +113,7 @@ async def _in_turns(
     """Alternate both for ``seconds`` in all.  What is written is prepared outside the timing."""
     took = [0.0, 0.0]
     count, until = 0, perf_counter() + seconds
+    collecting = gc.isenabled()
     gc.enable()  # as in a server
     try:
         while not count or perf_counter() < until:
@@ -123,7 +125,8 @@ async def _in_turns(
                 took[side] += perf_counter() - began
             count += BATCHES_A_TURN * BATCH
     finally:
-        gc.disable()
+        if not collecting:
+            gc.disable()
     return {
         "per_s": count / took[0],
         "bare_per_s": count / took[1],

@@ -75,6 +75,10 @@ class Pair:
         first = {"type": "send", "id": "first", "to": self._conversation, "body": {}}
         ack = await self.sender.ask({**first, "ack": "synced"}, "first")
         await self.receiver.reach(ack["seq"])
+        self.listen()
+
+    def listen(self) -> None:
+        """Take the frames of both sides raw from here on."""
         self.sender.on_frame = self._on_ack
         self.receiver.on_frame = self._on_push
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,10 @@ def busy_s() -> float:
 
 
 def describe() -> dict[str, str | int]:
-    """Processor, cores, memory, kernel, Python and the libraries that decide the speed."""
+    """Processor, cores, memory, kernel, Python and the libraries that decide the speed.
+
+    ``python_optimized``: built with profile-guided optimization, which is worth about a fifth.
+    """
     about = Path("/proc/cpuinfo").read_text()
     models = [line.split(":", 1)[1].strip() for line in about.splitlines() if "model name" in line]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -30,5 +34,10 @@ def describe() -> dict[str, str | int]:
         "memory_gib": round(memory / 2**30),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "python_optimized": "--enable-optimizations" in _configured(),
         **{name: version(name) for name in _PARTS},
     }
+
+
+def _configured() -> str:
+    return str(sysconfig.get_config_var("CONFIG_ARGS") or "")

@@ -11,6 +11,9 @@ from rich.table import Table
 from bench.cases import Case, Target
 from bench.stats import Spread
 
+QUIET_CORES: Final = 0.2
+"""As much as other programs may take of the machine before it is worth a warning."""
+
 STYLES: Final = {"aim": "green", "floor": "yellow", "below": "bold red", "": ""}
 
 
@@ -41,6 +44,12 @@ def show(console: Console, outcomes: list[Outcome]) -> None:
                 table.add_row(*_row(target, outcome.found[target.key]))
         table.add_row()
     console.print(table)
+    others = [o.found["other_cores"].median for o in outcomes if "other_cores" in o.found]
+    if others and max(others) > QUIET_CORES:
+        console.print(
+            f"[yellow]Other programs kept up to {number(max(others))} cores busy meanwhile: "
+            "what was found is too slow."
+        )
 
 
 def _row(target: Target, spread: Spread) -> list[str]:
