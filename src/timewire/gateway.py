@@ -26,18 +26,22 @@ from timewire.model import Seq, check_name
 from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
 from timewire.protocol import (
     CODECS,
+    COMMANDS,
+    QUERIES,
     SUBPROTOCOLS,
     At,
     CloseCode,
+    Command,
     Hello,
     Limits,
+    Query,
     Reset,
     ServerFrame,
     SyncPage,
 )
 from timewire.queries import Queries
 from timewire.send import Request, Sender
-from timewire.session import Close, Command, Effects, Pull, Query, Rate, Session, Start
+from timewire.session import Close, Effects, Pull, Rate, Session, Start
 from timewire.sync import CursorLost, Sync
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -90,6 +94,7 @@ class Connection:
 
     __slots__ = (
         "_gateway",
+        "codec",
         "device",
         "expires_ms",
         "heard",
@@ -110,7 +115,8 @@ class Connection:
         self.ws = ws
         self.outbox = outbox
         self.session = session
-        self.text = ws.ws_protocol != SUBPROTOCOLS[1]
+        self.codec = CODECS[ws.ws_protocol or SUBPROTOCOLS[0]]
+        self.text = self.codec.text
         self.live = False
         self.user = ""
         self.device = ""
@@ -161,6 +167,17 @@ class Gateway:
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        spawn = self._spawn
+        self._doers: dict[type, Callable[[Connection, Any], None]] = {
+            **dict.fromkeys(COMMANDS, self._submit),
+            **dict.fromkeys(QUERIES, lambda to, query: spawn(self._ask(to, query))),
+            Pull: lambda to, pull: spawn(self._pull(to, pull.after)),
+            Close: lambda to, close: spawn(self._close(to, close.code)),
+            Hello: self._greet,
+            SyncPage: self._send_page,
+            Reset: self._send_reset,
+        }
+        """What to do for an effect; all others are frames to be sent."""
 
     # -- a connection ---------------------------------------------------------------------------
 
@@ -215,7 +232,7 @@ class Gateway:
         try:
             if _size(data) > self._policy.limits.frame_bytes:
                 raise error("frame_too_large", limit=self._policy.limits.frame_bytes)
-            decoded = CODECS[SUBPROTOCOLS[not connection.text]].decode_client(data)
+            decoded = connection.codec.decode_client(data)
         except TimewireError as fault:
             effects = connection.session.refuse(fault, fault.fields.get("id", ""))
         else:
@@ -227,29 +244,22 @@ class Gateway:
     def carry_out(self, connection: Connection, effects: Effects) -> None:
         """Do what a session asks for, in order."""
         for effect in effects:
-            if isinstance(effect, Command):
-                self._sender.submit(
-                    Request(connection.user, effect, connection.answered, connection)
-                )
-            elif isinstance(effect, Query):
-                self._spawn(self._ask(connection, effect))
-            elif isinstance(effect, Pull):
-                self._spawn(self._pull(connection, effect.after))
-            elif isinstance(effect, Hello):
-                self._greet(connection, effect)
-            elif isinstance(effect, Close):
-                self._spawn(self._close(connection, effect.code))
-            else:
-                self._send(connection, effect)
+            self._doers.get(type(effect), self._send)(connection, effect)
         connection.live = connection.session.state == "live"
 
+    def _submit(self, connection: Connection, command: Command) -> None:
+        self._sender.submit(Request(connection.user, command, connection.answered, connection))
+
     def _send(self, connection: Connection, answer: ServerFrame) -> None:
-        codec = CODECS[SUBPROTOCOLS[not connection.text]]
-        connection.outbox.put(frame(codec.encode(answer), connection.text))
-        if isinstance(answer, SyncPage):
-            PAGES.inc()
-        elif isinstance(answer, Reset):
-            RESETS.labels(answer.reason).inc()
+        connection.outbox.put(frame(connection.codec.encode(answer), connection.text))
+
+    def _send_page(self, connection: Connection, page: SyncPage) -> None:
+        PAGES.inc()
+        self._send(connection, page)
+
+    def _send_reset(self, connection: Connection, reset: Reset) -> None:
+        RESETS.labels(reset.reason).inc()
+        self._send(connection, reset)
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         session = connection.session

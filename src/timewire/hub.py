@@ -85,11 +85,14 @@ class Hub:
         for delivery in deliveries:
             message = delivery.message
             seq, origin = message.seq, message.origin
-            frames = _Frames(message)
+            frames: dict[bool, bytes] = {}
             for user in delivery.users:
                 for receiver in online.get(user, ()):
                     if receiver.live and receiver is not origin:
-                        receiver.push(frames.text if receiver.text else frames.binary, seq)
+                        data = frames.get(receiver.text)
+                        if data is None:
+                            data = frames[receiver.text] = _push_frame(message, receiver.text)
+                        receiver.push(data, seq)
                         pushes += 1
         self.position = position
         PUSHES.inc(pushes)
@@ -99,29 +102,8 @@ class Hub:
                 waiter[1].set_result(None)
 
 
-class _Frames:
-    """A message's push frame, made when first asked for, in each of the two codings."""
-
-    __slots__ = ("_binary", "_message", "_text")
-
-    def __init__(self, message: Stored) -> None:
-        self._message = message
-        self._text: bytes | None = None
-        self._binary: bytes | None = None
-
-    @property
-    def text(self) -> bytes:
-        if self._text is None:
-            self._text = frame(JSON.push(str(self._message.seq), self._json()), text=True)
-        return self._text
-
-    @property
-    def binary(self) -> bytes:
-        if self._binary is None:
-            self._binary = frame(MSGPACK.push(str(self._message.seq), self._json()), text=False)
-        return self._binary
-
-    def _json(self) -> bytes:
-        message = self._message
-        head = message_head(message.conversation)
-        return message_json(head, message.seq, message.time, message.payload)
+def _push_frame(message: Stored, text: bool) -> bytes:
+    """The frame that pushes a message, the same for all receivers of one coding."""
+    head = message_head(message.conversation)
+    data = message_json(head, message.seq, message.time, message.payload)
+    return frame((JSON if text else MSGPACK).push(str(message.seq), data), text)

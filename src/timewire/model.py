@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -238,8 +239,9 @@ def encode_change(sender: str, id: str, change: Change) -> bytes:
     return encode_stored(sender, id, body.pop("type"), body)
 
 
+@lru_cache(maxsize=65_536)
 def message_head(conversation: str) -> bytes:
-    """The first bytes of every message's JSON in one conversation; callers may keep it."""
+    """The first bytes of every message's JSON in one conversation."""
     return b'{"conversation":%b,"seq":' % msgspec.json.encode(conversation)
 
 
@@ -260,6 +262,8 @@ def decode_message(data: bytes | msgspec.Raw) -> Message:
 
 def check_id(id: str) -> str:
     """A client's message id, as it was given.  Raises ``Invalid`` (bad_id)."""
+    if id.isascii() and id.isprintable() and 0 < len(id) <= MAX_ID_BYTES:
+        return id
     if not id or _CONTROL.search(id) or len(id.encode()) > MAX_ID_BYTES:
         raise error("bad_id", id=id[:40])
     return id
@@ -311,6 +315,7 @@ def _parts(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value  # pyright: ignore
 
 
+@lru_cache(maxsize=1024)
 def check_kind(kind: str) -> str:
     """A kind that clients may send, as it was given.  Raises ``Invalid`` (bad_kind)."""
     if not _KIND.fullmatch(kind) or kind in CONTROL_KINDS:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -147,19 +147,16 @@ class Ping(Frame, tag="ping"):
     id: Id = ""
 
 
-ClientFrame = (
-    Hello
-    | Credit
-    | Send
-    | Create
-    | Add
-    | Remove
-    | MarkRead
-    | GetHistory
-    | ListConversations
-    | ListMembers
-    | Ping
-)
+Command = Send | Create | Add | Remove | MarkRead
+"""What changes something: answered by ``ack``, safe to repeat."""
+
+Query = GetHistory | ListConversations | ListMembers
+"""What asks for something that is stored."""
+
+ClientFrame = Hello | Credit | Command | Query | Ping
+
+COMMANDS: Final = frozenset[type](get_args(Command))
+QUERIES: Final = frozenset[type](get_args(Query))
 
 # From the server -------------------------------------------------------------------------------
 
@@ -345,7 +342,7 @@ def advice(code: int) -> Advice:
 _client_decoder = msgspec.json.Decoder(ClientFrame)
 _server_decoder = msgspec.json.Decoder(ServerFrame)
 _encoder = msgspec.json.Encoder()
-_CLIENT_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in ClientFrame.__args__)
+_CLIENT_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in get_args(ClientFrame))
 
 
 class Codec(Protocol):

@@ -41,7 +41,7 @@ from timewire.model import (
     encode_stored,
     implied_members,
 )
-from timewire.protocol import Ack, Add, Create, MarkRead, Remove, Send
+from timewire.protocol import Ack, Add, Command, Create, MarkRead, Remove, Send
 
 MAX_QUEUE_REQUESTS: Final = 20_000
 """Requests that may wait for the sequencer; further ones are refused with too_busy."""
@@ -50,7 +50,6 @@ MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
 
 logger = structlog.get_logger("timewire.send")
-Command = Send | Create | Add | Remove | MarkRead
 Outcome = Ack | TimewireError
 MAX_TITLE_BYTES: Final = 512
 """Of a group's title, in UTF-8."""

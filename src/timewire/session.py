@@ -14,32 +14,27 @@ sent during catch-up, and none is missed after.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
 from timewire.errors import Invalid, TimewireError, error
 from timewire.model import Seq
 from timewire.protocol import (
-    Add,
+    COMMANDS,
     Behind,
     ClientFrame,
     CloseCode,
-    Create,
+    Command,
     Credit,
-    GetHistory,
     Hello,
     Limits,
-    ListConversations,
-    ListMembers,
     Live,
-    MarkRead,
     Ping,
     Pong,
-    Remove,
+    Query,
     Reset,
     ResetReason,
-    Send,
     ServerFrame,
     SyncPage,
     Welcome,
@@ -56,8 +51,6 @@ MAX_BAD_FRAMES: Final = 100
 MAX_QUERIES_IN_FLIGHT: Final = 32
 """Questions of one connection that may be answered at the same time."""
 
-Command = Send | Create | Add | Remove | MarkRead
-Query = GetHistory | ListConversations | ListMembers
 State = Literal["new", "checking", "catching", "live", "closed"]
 
 
@@ -114,8 +107,8 @@ class Session:
     def receive(self, frame: ClientFrame, now: int) -> Effects:
         """A frame from the device, at a time in ms."""
         if self.state in ("catching", "live"):
-            if isinstance(frame, Command):
-                return self._command(frame, now)
+            if type(frame) in COMMANDS:
+                return self._command(cast(Command, frame), now)
             return self._other(frame, now)
         if self.state == "closed":
             return ()
@@ -228,7 +221,7 @@ class Session:
 
     def answered(self, frame: Command | Query, answer: ServerFrame | TimewireError) -> Effects:
         """A command or query was carried out, or refused."""
-        if isinstance(frame, Command):
+        if type(frame) in COMMANDS:
             self.commands -= 1
         else:
             self.queries -= 1

@@ -89,13 +89,10 @@ class Sync:
 
 def _page(stored: list[Stored]) -> tuple[list[bytes], Seq]:
     """The JSON of as many messages as a page may hold, and the SeqId of the last."""
-    heads: dict[str, bytes] = {}
     messages: list[bytes] = []
     size, position = 0, 0
     for message in stored:
-        head = heads.get(message.conversation)
-        if head is None:
-            head = heads[message.conversation] = message_head(message.conversation)
+        head = message_head(message.conversation)
         text = message_json(head, message.seq, message.time, message.payload)
         size += len(text)
         if messages and size > MAX_PULL_BYTES:

@@ -28,10 +28,9 @@ from timewire.hub import Hub
 from timewire.log import MessageLog
 from timewire.metrics import RESETS
 from timewire.model import Seq
-from timewire.protocol import Cursor
+from timewire.protocol import Command, Cursor, Query
 from timewire.queries import Queries
-from timewire.send import Command, Sender
-from timewire.session import Query
+from timewire.send import Sender
 from timewire.sync import CursorLost, Pulled, Sync
 
 
