@@ -51,6 +51,10 @@ def main() -> int:
     report.show(out, outcomes)
     if given.json:
         Path(given.json).write_bytes(report.to_json(outcomes, about))
+    if given.docs:
+        document = Path(given.docs)
+        results = report.to_markdown(outcomes, about)
+        document.write_text(report.replace_results(document.read_text(), results))
     return int(given.strict and any(map(_is_below, outcomes)))
 
 
@@ -62,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", help="cases, by the beginning of their names; or `soak`. All if none.")
     add("--json", metavar="FILE", help="write everything that was found to FILE")
+    add("--docs", metavar="FILE", help="put the results into a document, between its marks")
     add("--seconds", type=float, help="length of each measurement (4; quick: 1)")
     add("--runs", type=int, help="how often each case runs, in turns (3; quick: 1)")
     add("--quick", action="store_true", help="a short look: one run, smaller cases")

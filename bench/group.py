@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Final
 
 from bench.load import Turns, check, drain, measure
 from bench.server import ServerProcess
@@ -16,8 +17,8 @@ from bench.wire import (
     send_template,
 )
 
-NAME = "team"
-MEMBERS_A_REQUEST = 1000
+NAME: Final = "team"
+MEMBERS_A_REQUEST: Final = 1000
 
 
 class Group:

@@ -14,6 +14,9 @@ from bench.stats import Spread
 QUIET_CORES: Final = 0.2
 """As much as other programs may take of the machine before it is worth a warning."""
 
+RESULTS_BEGIN: Final = "<!-- results -->"
+RESULTS_END: Final = "<!-- end of results -->"
+
 STYLES: Final = {"aim": "green", "floor": "yellow", "below": "bold red", "": ""}
 
 
@@ -53,16 +56,51 @@ def show(console: Console, outcomes: list[Outcome]) -> None:
 
 
 def _row(target: Target, spread: Spread) -> list[str]:
+    says, median, *rest = _cells(target, spread)
     style = STYLES[target.verdict(spread.median)]
-    median = f"{number(spread.median)} {target.unit}".strip()
+    return [f"  {says}", f"[{style}]{median}[/]" if style else median, *rest]
+
+
+def _cells(target: Target, spread: Spread) -> list[str]:
     return [
-        f"  {target.says}",
-        f"[{style}]{median}[/]" if style else median,
+        target.says,
+        f"{number(spread.median)} {target.unit}".strip(),
         f"{number(spread.low)} .. {number(spread.high)}" if spread.runs > 1 else "",
         "" if target.floor is None else number(target.floor),
         "" if target.aim is None else number(target.aim),
         target.elsewhere,
     ]
+
+
+def to_markdown(outcomes: list[Outcome], about: dict[str, Any]) -> str:
+    """The table for a document, with the machine and the settings above it."""
+    machine, settings = about["machine"], about["settings"]
+    lines = [
+        ", ".join(f"{key} {value}" for key, value in machine.items()) + ".",
+        ", ".join(f"{key} {value}" for key, value in settings.items()) + f"; {about['when']}.",
+        "",
+        "| what | median | lowest .. highest | floor | aim | others, measured elsewhere |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for outcome in outcomes:
+        lines.append(f"| **{outcome.case.title}** | | | | | |")
+        for target in outcome.case.targets:
+            if target.key in outcome.found:
+                cells = _cells(target, outcome.found[target.key])
+                lines.append("| " + " | ".join(cells) + " |")
+    others = [o.found["other_cores"].median for o in outcomes if "other_cores" in o.found]
+    if others:
+        lines += ["", f"Other programs kept up to {number(max(others))} cores busy meanwhile."]
+    return "\n".join(lines)
+
+
+def replace_results(document: str, results: str) -> str:
+    """A document with other results between its two marks.  Raises ``ValueError`` without them."""
+    before, begin, rest = document.partition(RESULTS_BEGIN)
+    _, end, after = rest.partition(RESULTS_END)
+    if not begin or not end:
+        raise ValueError(f"no {RESULTS_BEGIN} and {RESULTS_END} in the document")
+    return f"{before}{begin}\n{results}\n{end}{after}"
 
 
 def number(value: float) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bench.cases import Case, Found, Target
 from bench.load import Turns, drain
 from bench.pairs import one_to_one, open_pairs
 from bench.server import ServerProcess
 from bench.wire import close_all
 
-PAIRS = 50
-WINDOW = 20
-FILL_WINDOW = 100
+PAIRS: Final = 50
+WINDOW: Final = 20
+FILL_WINDOW: Final = 100
+FILL_TIMEOUT_S: Final = 4 * 3600.0
 
 
 def soak(messages: int) -> Case:
@@ -52,6 +55,8 @@ async def fill(server: ServerProcess, messages: int) -> None:
         pair.limit = messages // PAIRS
         turns.add(pair)
     try:
-        await drain(lambda: all(p.sent == p.limit and p.done() for p in pairs), links, 3600)
+        await drain(
+            lambda: all(p.sent == p.limit and p.done() for p in pairs), links, FILL_TIMEOUT_S
+        )
     finally:
         close_all(links)

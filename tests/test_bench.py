@@ -334,6 +334,23 @@ def test_report_has_every_number_with_its_spread_and_verdict() -> None:
     assert [target["verdict"] for target in result["targets"]] == ["floor"]
 
 
+def test_results_take_their_place_in_a_document() -> None:
+    case = next(case for case in cases.cases(quick=True) if case.name == "idle")
+    outcome = report.gather(case, [{"kib_each": 17.0}])
+    about = {"machine": {"cores": 2}, "settings": {"runs": 1}, "when": "today"}
+    document = "head\n<!-- results -->\nold\n<!-- end of results -->\ntail\n"
+
+    once = report.replace_results(document, report.to_markdown([outcome], about))
+
+    assert "| server memory each | 17 KiB |  | 24 | 14 |" in once
+    assert once.startswith("head\n<!-- results -->\ncores 2.\nruns 1; today.\n")
+    assert once.endswith("\n<!-- end of results -->\ntail\n")
+    assert "old" not in once
+    assert report.replace_results(once, "old") == document
+    with pytest.raises(ValueError):
+        report.replace_results("no marks", "results")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(0.934, "0.93"), (12.34, "12.3"), (4321.6, "4,322"), (50, "50")]
 )
