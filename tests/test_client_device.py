@@ -32,7 +32,7 @@ from timewire.client import session as session_module
 from timewire.client.store import Change
 from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Cursor
+from timewire.protocol import Cursor, Send
 from timewire.server import Server
 from timewire.testing.servers import ServerProcess, running_server, serving
 
@@ -482,6 +482,35 @@ async def test_a_device_that_was_away_for_too_long_is_rebuilt(tmp_path: Path) ->
             assert len(kept) == 102
         async with device(server, "alice", store=tmp_path / "a.db") as alice:
             await alice.caught_up()
+            assert await nothing_waits(alice) == []
+
+
+async def test_what_was_written_while_away_does_not_hide_what_was_missed(tmp_path: Path) -> None:
+    inboxes = ServerMemory()
+    async with (
+        serving(tmp_path / "data", inboxes) as server,
+        device(server, "bob") as bob,
+    ):
+        await bob.create("team", ["alice"])
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            await bob.send("team", "known")
+            assert await texts(alice, 1) == ["known"]
+        for number in range(20):
+            bob.post("team", f"{number}")
+        await bob.flush()
+        await inboxes.inbox.expire(2**62)
+        store = SqliteStore(tmp_path / "a.db")
+        # The newest message of the team will be alice's own, and she knows it by its ack.
+        store.apply(Change(queued=[Send("mine", "team", {"text": "mine"})]))
+        store.close()
+        async with device(server, "alice", store=tmp_path / "a.db") as alice:
+            await alice.caught_up()
+            await alice.flush()
+            kept = [one.body["text"] for one in alice.kept("team") if one.kind == "text"]
+            assert kept == ["mine", *[f"{n}" for n in reversed(range(20))], "known"]
+            assert sorted(await texts(alice, 21)) == sorted(kept[:-1])
+            assert alice.kept("team") == [one async for one in alice.scroll("team")]
             assert await nothing_waits(alice) == []
 
 

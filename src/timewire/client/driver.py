@@ -258,7 +258,7 @@ class Driver:
         self._act()
 
     async def _rebuild(self) -> None:
-        await rebuild(self.ask, self.store, self._fetched)
+        await rebuild(self.ask, self.store, self.session.user, self._fetched)
         self.session.rebuilt()
         self._act()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from timewire.client.queries import Ask, conversations, history
+from timewire.client.queries import Ask, Conversation, conversations, history
 from timewire.client.store import Store
 from timewire.errors import Forbidden, NotFound
 from timewire.model import Message, Seq
@@ -19,15 +19,23 @@ Fetched = Callable[[Sequence[Message], dict[str, Seq]], Awaitable[None]]
 """Takes messages, oldest first, and read marks; waits while the app is busy with earlier ones."""
 
 
-async def rebuild(ask: Ask, store: Store, fetched: Fetched) -> None:
+async def rebuild(ask: Ask, store: Store, user: str, fetched: Fetched) -> None:
     """Fetch what is needed.  It may be broken off and begun again at any time."""
     async for conversation in conversations(ask):
-        last = conversation.last.seq if conversation.last else 0
         messages: list[Message] = []
-        if last > store.last(conversation.name):
+        if _has_news(conversation, store, user):
             try:
                 messages = (await history(ask, conversation.name)).messages
             except (Forbidden, NotFound):
                 # It was lost to the user between the list and the question.
                 continue
         await fetched(messages[::-1], {conversation.name: conversation.read})
+
+
+def _has_news(conversation: Conversation, store: Store, user: str) -> bool:
+    last = conversation.last
+    if last is None:
+        return False
+    # Somebody else's message came in its turn, so all before it are here.  One's own may be here
+    # by its ack, which says nothing of those before it.
+    return last.sender == user or last.seq > store.last(conversation.name)
