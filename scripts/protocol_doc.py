@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -126,6 +126,9 @@ def prose(frame: type) -> str:
 
 def kind(annotation: Any) -> str:
     """A field's type in JSON's words."""
+    if get_origin(annotation) is Annotated:
+        annotation, meta = get_args(annotation)
+        return f"{kind(annotation)}, {meta.ge} to {meta.le}"
     names = {str: "text", int: "whole number", bool: "true or false", msgspec.Raw: "message"}
     if annotation in names:
         return names[annotation]

@@ -207,6 +207,8 @@ def test_a_broken_frame_is_not_half_understood(
         ('{"type":"send","id":"7"}', "bad_frame", "7"),
         ('{"type":"send","id":"7","to":"team","body":[]}', "bad_frame", "7"),
         ('{"type":"send","id":"7","to":"team","body":{},"sent":"now"}', "bad_frame", "7"),
+        ('{"type":"send","id":"7","to":"t","body":{},"sent":9007199254740992}', "bad_frame", "7"),
+        ('{"type":"send","id":"7","to":"t","body":{},"sent":-1}', "bad_frame", "7"),
         ('{"type":"send","id":"7","to":"team","body":{},"ack":"perhaps"}', "bad_frame", "7"),
         ('{"type":"send","id":7,"to":"team","body":{}}', "bad_frame", ""),
         ('{"id":"7"}', "bad_frame", "7"),

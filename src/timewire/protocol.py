@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Annotated, Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -23,6 +23,9 @@ VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
 
 Id = str
+LogicalTime = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A device's own count or clock: a number that every language has."""
+
 AckLevel = Literal["stored", "synced"]
 
 
@@ -74,7 +77,7 @@ class Send(Frame, tag="send"):
     to: str
     body: dict[str, Any]
     kind: str = "text"
-    sent: int = 0
+    sent: LogicalTime = 0
     ack: AckLevel = "stored"
 
 
