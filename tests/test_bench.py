@@ -393,7 +393,7 @@ async def test_many_inboxes(server: ServerProcess) -> None:
     found = await inboxes.many_inboxes(server, 0.3, members=1200)
 
     assert 0 < found["synced_p50_ms"] <= found["synced_max_ms"]
-    assert found["beside_delivery_p50_ms"] > 0
+    assert 0 <= found["beside_delivery_p50_ms"] <= found["beside_delivery_max_ms"]
     assert found["count"] >= 3
 
 
