@@ -47,7 +47,7 @@ class Library:
         return sorted(found, key=lambda one: one.seq, reverse=True)
 
     def state(self, name: str) -> wire.ConversationState:
-        last = msgspec.Raw(msgspec.json.encode(self.newest_first(name)[0]))
+        last = self.newest_first(name)[0]
         return wire.ConversationState(name, "group", "", True, 3, 0, last)
 
 

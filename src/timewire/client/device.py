@@ -23,7 +23,6 @@ from timewire import model
 from timewire.client import queries
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
-from timewire.client.outbox import Command
 from timewire.client.queries import Conversation, HistorySlice, new_id
 from timewire.client.session import Answer, State
 from timewire.client.store import MemoryStore, SqliteStore, Store
@@ -36,6 +35,7 @@ from timewire.protocol import (
     Ack,
     AckLevel,
     Add,
+    Command,
     Create,
     Id,
     MarkRead,

@@ -10,10 +10,9 @@ from typing import Any, Final
 from timewire import protocol as wire
 from timewire.client.events import Acked, Received
 from timewire.client.feed import Feed
-from timewire.client.outbox import Command
 from timewire.client.queries import Page
 from timewire.client.rebuild import rebuild
-from timewire.client.session import LOW_UNREAD_EVENTS, Answer, Effects, Query, Session, State
+from timewire.client.session import LOW_UNREAD_EVENTS, Answer, Effects, Session, State
 from timewire.client.store import Change, Store
 from timewire.client.transport import ABNORMAL, Backoff, Dial, Link
 from timewire.errors import TimewireError, error
@@ -81,7 +80,7 @@ class Driver:
         if self.feed.taken > self._flushed:
             self.store.apply(Change(taken=self.feed.taken))
 
-    def put(self, command: Command) -> asyncio.Future[Answer]:
+    def put(self, command: wire.Command) -> asyncio.Future[Answer]:
         """Queue a command; the future gets its ack, or raises why it was refused."""
         self._check()
         self.session.put(command)
@@ -89,7 +88,7 @@ class Driver:
         self._act()
         return answer
 
-    async def ask(self, query: Query, kind: type[Page]) -> Page:
+    async def ask(self, query: wire.Query, kind: type[Page]) -> Page:
         """The answer to a query, however many connections it takes."""
         async with self._slots:
             self._check()

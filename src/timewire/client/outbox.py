@@ -14,12 +14,9 @@ import msgspec
 
 from timewire.errors import error
 from timewire.model import SELF, Created, Members, Message, Read
-from timewire.protocol import Ack, Add, Create, Id, MarkRead, Remove, Send
+from timewire.protocol import Ack, Add, Command, Create, Id, MarkRead, Send
 
 MAX_OUTBOX_COMMANDS: Final = 10_000
-
-Command = Send | Create | Add | Remove | MarkRead
-"""Frames that write a message.  They are queued, survive restarts, and are answered by ``ack``."""
 
 
 class Outbox:

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import msgspec
 
-from timewire.client.session import Query
 from timewire.model import ConversationKind, Message, Seq, decode_message
 from timewire.protocol import (
     ConversationPage,
@@ -18,6 +17,7 @@ from timewire.protocol import (
     ListConversations,
     ListMembers,
     MemberPage,
+    Query,
 )
 
 PAGE_ENTRIES: Final = 100

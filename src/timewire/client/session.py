@@ -37,7 +37,7 @@ from timewire.client.events import (
     Refused,
     Reset,
 )
-from timewire.client.outbox import Command, Outbox, written
+from timewire.client.outbox import Outbox, written
 from timewire.client.store import Change, Owner, Saved
 from timewire.errors import CODES, Invalid, Retryable, TimewireError, error
 from timewire.model import Message, Seq, decode_message
@@ -50,9 +50,6 @@ MAX_UNREAD_EVENTS: Final = 10_000
 
 LOW_UNREAD_EVENTS: Final = 5_000
 """Messages that may wait for the app while further pages are asked for."""
-
-Query = wire.GetHistory | wire.ListConversations | wire.ListMembers
-"""Frames that ask and change nothing.  They are sent again on a new connection."""
 
 Answer = wire.Ack | wire.HistoryPage | wire.ConversationPage | wire.MemberPage | TimewireError
 _Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind
@@ -111,7 +108,7 @@ class Session:
         self._cursor = saved.cursor
         self._reset = saved.reset
         self._outbox = Outbox(saved.outbox)
-        self._queries: dict[wire.Id, Query] = {}
+        self._queries: dict[wire.Id, wire.Query] = {}
         self._postponed: set[wire.Id] = set()
         self._limits: wire.Limits | None = None
         self._base = ""
@@ -276,7 +273,7 @@ class Session:
 
     # -- commands and queries -------------------------------------------------------------------
 
-    def put(self, command: Command) -> None:
+    def put(self, command: wire.Command) -> None:
         """Queue a command.  The same one may be queued twice.
 
         Raises ``Invalid`` (id_reused) and ``Retryable`` (too_busy).
@@ -285,7 +282,7 @@ class Session:
             self._effects.change.queued.append(command)
             self._send_commands()
 
-    def ask(self, query: Query) -> None:
+    def ask(self, query: wire.Query) -> None:
         """Have a query answered."""
         self._queries[query.id] = query
         self._send_query(query)
@@ -313,12 +310,12 @@ class Session:
             for command in self._outbox.next(self._limits.sends_in_flight):
                 self._transmit(command, self._limits)
 
-    def _send_query(self, query: Query) -> None:
+    def _send_query(self, query: wire.Query) -> None:
         if self._limits is not None:
             limit = min(query.limit, self._limits.page_entries)
             self._transmit(msgspec.structs.replace(query, limit=limit), self._limits)
 
-    def _transmit(self, frame: Command | Query, limits: wire.Limits) -> None:
+    def _transmit(self, frame: wire.Command | wire.Query, limits: wire.Limits) -> None:
         # The server would refuse it without knowing its id, for ever.
         if len(wire.JSON.encode(frame)) > limits.frame_bytes:
             self._fail(frame.id, error("frame_too_large", limit=limits.frame_bytes))

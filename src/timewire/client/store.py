@@ -18,10 +18,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from timewire.client.events import Acked, Arrival, Received
-from timewire.client.outbox import Command
 from timewire.errors import error
 from timewire.model import READ, SELF, Message, Seq, decode_message
-from timewire.protocol import Cursor, Id, ResetReason
+from timewire.protocol import Command, Cursor, Id, ResetReason
 
 MAX_MEMORY_MESSAGES: Final = 100_000
 SCHEMA_VERSION: Final = 1
