@@ -111,9 +111,10 @@ def _inboxes(members: int) -> Case:
         Target("synced_max_ms", "the slowest", "ms", higher_is_better=False),
         Target("synced_beside_p50_ms", "beside one-to-one traffic, p50", "ms"),
         Target("synced_beside_max_ms", "beside one-to-one traffic, the slowest", "ms"),
-        *_latency("quiet_delivery", "one to one, without large messages,"),
-        *_latency("beside_delivery", "one to one, beside large messages,"),
-        Target("beside_delivery_max_ms", "one to one, beside large messages, the slowest", "ms"),
+        *_latency("quiet_ack", "small messages alone: ack"),
+        *_latency("beside_ack", "beside large ones: ack"),
+        *_latency("quiet_delivery", "small messages alone: delivery"),
+        *_latency("beside_delivery", "beside large ones: delivery"),
     )
     return Case(
         "inboxes",

@@ -150,14 +150,16 @@ async def measure(
 ) -> dict[str, float]:
     """Warm up, then count for some seconds: what a second brought, and what it cost.
 
-    It counts on until there is something to tell, or nothing comes for a long time.
+    It counts on until there is something to tell, or raises ``Fault`` after a long time.
     """
     await asyncio.sleep(seconds * WARMUP_SHARE)
     for one in latencies:
         one.clear()
     cost, before, began = Cost(server), counted(), perf_counter()
     await asyncio.sleep(seconds)
-    while counted() == before and perf_counter() - began < DRAIN_TIMEOUT_S:
+    while counted() == before:
+        if perf_counter() - began > DRAIN_TIMEOUT_S:
+            raise Fault("nothing comes")
         await asyncio.sleep(0.01)
     count, took = counted() - before, perf_counter() - began
     return {"per_s": count / took, **cost.read(count)}

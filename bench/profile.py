@@ -1,4 +1,8 @@
-"""Where the server's time goes: samples of its stacks by ``py-spy``, summed by function."""
+"""Where the server's time goes: samples of its stacks by ``py-spy``, summed by function.
+
+Only who holds the interpreter's lock is sampled: waiting for the disk or the network is not time
+that the event loop spends.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,6 @@ import msgspec
 
 SAMPLES_A_SECOND: Final = 250
 PY_SPY: Final = "py-spy"
-_IDLE: Final = ("run (uvloop/", "_worker (concurrent/futures/", "run_forever")
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -68,7 +71,7 @@ async def profiling(pid: int, native: bool = False) -> AsyncIterator[list[Share]
     with tempfile.TemporaryDirectory(prefix="timewire-profile-") as place:
         output = Path(place) / "stacks"
         command = [tool, "record", "--pid", str(pid), "--rate", str(SAMPLES_A_SECOND)]
-        command += ["--format", "raw", "--nonblocking", "--output", str(output)]
+        command += ["--format", "raw", "--nonblocking", "--gil", "--output", str(output)]
         command += ["--native"] if native else []
         process = await asyncio.create_subprocess_exec(
             *command,
