@@ -33,8 +33,13 @@ TIMELINES: Final = "timelines"
 FAMILIES: Final = (META, MESSAGES, LOG, DIRECTORY, ENTRIES, ENTRY_KEYS, TIMELINES)
 """The families that are always there.  Time buckets of inboxes and ids come and go beside them."""
 
-MEMTABLE_BYTES: Final = 16 << 20
-MEMTABLES_A_FAMILY: Final = 4
+MEMTABLE_BYTES: Final = 4 << 20
+"""Small, because the cost of a write is that of finding its place in the memtable ..."""
+
+MERGED_MEMTABLES: Final = 4
+"""... and several in one file, so that there are no more files to be merged for that."""
+
+MEMTABLES_A_FAMILY: Final = 12
 BLOCK_BYTES: Final = 8 << 10
 BLOOM_BITS_A_KEY: Final = 10
 MEMTABLE_BLOOM_RATIO: Final = 0.1
@@ -182,6 +187,7 @@ class Database:
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         options.set_write_buffer_size(MEMTABLE_BYTES)
+        options.set_min_write_buffer_number_to_merge(MERGED_MEMTABLES)
         options.set_max_write_buffer_number(MEMTABLES_A_FAMILY)
         # Most look-ups of ids find nothing: a filter answers four times as fast as the skip list.
         options.set_memtable_whole_key_filtering(True)
