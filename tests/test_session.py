@@ -35,6 +35,7 @@ from timewire.session import (
     MAX_BAD_FRAMES,
     MAX_CREDIT_PAGES,
     MAX_QUERIES_IN_FLIGHT,
+    MAX_STALL_MS,
     Close,
     Effects,
     Pull,
@@ -268,6 +269,48 @@ def test_sends_in_flight_are_bounded_and_a_refusal_is_told_to_the_right_one() ->
     assert (told.code, told.id, told.retry) == ("too_busy", "d", True)
     made.answered(send("a"), Ack("a", 9, NOW))
     assert made.receive(send("d"), NOW) == (send("d"),)
+
+
+def test_nothing_overtakes_a_send_that_was_refused_for_now() -> None:
+    made = live()
+    assert made.receive(send("a"), NOW) == (send("a"),)
+    assert codes(made.answered(send("a"), error("storage_unavailable"))) == ["storage_unavailable"]
+    [told] = made.receive(send("b"), NOW)
+    assert isinstance(told, Problem)
+    assert (told.code, told.id, told.retry) == ("out_of_turn", "b", True)
+    assert told.fields == {"first": "a"}
+    # Questions are not held up, and the repeat opens the way.
+    assert codes(made.receive(GetHistory("h", "team"), NOW)) == []
+    assert made.receive(send("a"), NOW + 5) == (send("a"),)
+    assert made.receive(send("b"), NOW + 5) == (send("b"),)
+
+
+def test_the_repeat_of_a_refused_send_may_be_refused_again() -> None:
+    made = live()
+    for id in "abc":
+        made.receive(send(id), NOW)
+    assert codes(made.receive(send("d"), NOW)) == ["too_busy"]
+    assert codes(made.receive(send("d"), NOW)) == ["too_busy"]
+    assert codes(made.receive(send("e"), NOW)) == ["out_of_turn"]
+    made.answered(send("a"), Ack("a", 9, NOW))
+    assert codes(made.receive(send("e"), NOW)) == ["out_of_turn"]
+    assert made.receive(send("d"), NOW) == (send("d"),)
+
+
+def test_a_refused_send_that_is_never_repeated_holds_up_the_others_for_a_while_only() -> None:
+    made = live()
+    made.receive(send("a"), NOW)
+    made.answered(send("a"), error("storage_unavailable"))
+    assert codes(made.receive(send("b"), NOW)) == ["out_of_turn"]
+    assert codes(made.receive(send("b"), NOW + MAX_STALL_MS - 1)) == ["out_of_turn"]
+    assert made.receive(send("b"), NOW + MAX_STALL_MS) == (send("b"),)
+
+
+def test_what_is_refused_for_good_holds_up_nothing() -> None:
+    made = live()
+    made.receive(send("a"), NOW)
+    assert codes(made.answered(send("a"), error("not_member"))) == ["not_member"]
+    assert made.receive(send("b"), NOW) == (send("b"),)
 
 
 def test_questions_in_flight_are_bounded() -> None:

@@ -140,6 +140,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     # later, perhaps
     "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
+    "out_of_turn": (
+        Retryable,
+        "an earlier command of this connection was refused for now; repeat that one first",
+    ),
     "storage_unavailable": (
         Retryable,
         "the store cannot write now (disk full?); repeat later, reads go on",

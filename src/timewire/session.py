@@ -28,6 +28,7 @@ from timewire.protocol import (
     Command,
     Credit,
     Hello,
+    Id,
     Limits,
     Live,
     Ping,
@@ -50,6 +51,9 @@ MAX_BAD_FRAMES: Final = 100
 
 MAX_QUERIES_IN_FLIGHT: Final = 32
 """Questions of one connection that may be answered at the same time."""
+
+MAX_STALL_MS: Final = 10_000
+"""How long commands are refused after one that was refused for now and is not repeated."""
 
 State = Literal["new", "checking", "catching", "live", "closed"]
 
@@ -84,6 +88,8 @@ class Session:
         "pulling",
         "queries",
         "rate",
+        "stalled",
+        "stalled_until",
         "state",
         "user",
     )
@@ -101,6 +107,8 @@ class Session:
         self.commands = 0
         self.queries = 0
         self.bad_frames = 0
+        self.stalled: Id | None = None
+        self.stalled_until = 0
 
     # -- from the device ------------------------------------------------------------------------
 
@@ -132,12 +140,27 @@ class Session:
         return (told, Close(CloseCode.VIOLATION))
 
     def _command(self, frame: Command, now: int) -> Effects:
+        if self.stalled is not None and not self._in_turn(frame.id, now):
+            return (problem(error("out_of_turn", first=self.stalled), frame.id),)
         if self.commands >= self.limits.sends_in_flight:
-            return (problem(error("too_busy"), frame.id),)
+            return self._not_now(error("too_busy"), frame.id)
         if not self.rate.take(now):
-            return (problem(error("rate_limited"), frame.id),)
+            return self._not_now(error("rate_limited"), frame.id)
         self.commands += 1
         return (frame,)
+
+    def _not_now(self, fault: TimewireError, id: Id) -> Effects:
+        """Refuse for now.  What the device sent after it must not overtake its repeat."""
+        if self.stalled is None:
+            self.stalled, self.stalled_until = id, 0
+        return (problem(fault, id),)
+
+    def _in_turn(self, id: Id, now: int) -> bool:
+        """Whether a command may pass: the repeat of the refused one, or one after a long wait."""
+        self.stalled_until = self.stalled_until or now + MAX_STALL_MS
+        if id == self.stalled or now >= self.stalled_until:
+            self.stalled = None
+        return self.stalled is None
 
     def _other(self, frame: ClientFrame, now: int) -> Effects:
         if isinstance(frame, Credit):
@@ -227,9 +250,11 @@ class Session:
             self.queries -= 1
         if self.state == "closed":
             return ()
-        if isinstance(answer, TimewireError):
-            return (problem(answer, frame.id),)
-        return (answer,)
+        if not isinstance(answer, TimewireError):
+            return (answer,)
+        if answer.retry and type(frame) in COMMANDS:
+            return self._not_now(answer, frame.id)
+        return (problem(answer, frame.id),)
 
     def close(self, code: CloseCode) -> Effects:
         """End the connection from this side."""
