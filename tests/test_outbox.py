@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+import uvloop
 from aiohttp import web
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from timewire.outbox import Flusher, Outbox, frame
 from timewire.testing.devices import raw_device
 
 LIMIT_BYTES = 1000
+LOOP = uvloop.new_event_loop
 
 
 class Recorded:

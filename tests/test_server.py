@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from timewire import gateway
 from timewire.auth import mint
@@ -23,6 +24,8 @@ from timewire.server import Server
 from timewire.testing.contracts import ManualClock
 from timewire.testing.devices import Closed, Frame, RawDevice, eventually, raw_device
 from timewire.testing.servers import running_server, serving
+
+LOOP = uvloop.new_event_loop
 
 
 @pytest.fixture
