@@ -163,8 +163,8 @@ class Database:
 
     def drop(self, name: str) -> None:
         """Remove a family with all that is in it."""
-        self._families.pop(name).close()
         self._rows.drop_column_family(name)
+        self._families.pop(name).close()
 
     def close(self) -> None:
         """Release the files and the lock.  A database that has failed says so again: ignored."""

@@ -2,7 +2,7 @@
 
 Writes are staged at once (``write``) and become durable together (``commit``).  A write or sync
 that fails stops all writing until the database has been opened again: RocksDB stays in its error
-until then.  Reads go on from the failed one.  The engine tries by itself every ``RETRY_SECONDS``;
+until then.  Reads go on from the failed one.  The engine tries by itself, again and again;
 when it is open again, everyone who keeps something in memory reads it from disk anew
 (``on_reload``).
 """
@@ -23,7 +23,10 @@ from timewire.backends.rocksdb.database import Database, Family, open_database, 
 from timewire.errors import TimewireError, error
 
 RETRY_SECONDS: Final = 1.0
-"""Between two looks at the free space, and between two tries to open a failed database again."""
+"""Between two looks at the free space, and from a failure to the first try to open again."""
+
+MAX_RETRY_SECONDS: Final = 30.0
+"""Each try that fails doubles the pause before the next one, up to this."""
 
 Durability = Literal["always", "interval"]
 
@@ -53,7 +56,10 @@ class Engine:
         self._reloads: list[Callable[[], None]] = []
         self._last_words: list[Callable[[], None]] = []
         self._state: Literal["open", "short", "failed", "closing", "closed"] = "open"
+        self._retry_at = 0.0
+        self._retry_pause = RETRY_SECONDS
         self._reported = "", ""
+        self._closing: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.durability: Final = durability
         self._commit: Commit = (
@@ -80,7 +86,7 @@ class Engine:
     @property
     def is_open(self) -> bool:
         """Whether reading goes on."""
-        return self._state not in ("closing", "closed")
+        return self._closing is None
 
     @property
     def is_writable(self) -> bool:
@@ -170,23 +176,28 @@ class Engine:
         reload()
 
     def on_close(self, last_words: Callable[[], None]) -> None:
-        """Call ``last_words`` before the directory is closed in good order: it may write."""
+        """Call ``last_words`` before the directory is closed: what it writes is still synced."""
         self._last_words.append(last_words)
 
     async def aclose(self) -> None:
         """Make durable what is staged, release the directory.  Twice is once."""
-        if self._state == "closed":
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
             return
-        sound, self._state = self._state != "failed", "closing"
+        self._closing = self._loop.create_future()
+        sound = self._state != "failed"
+        if sound:
+            self._state = "closing"
         try:
+            for last_words in self._last_words:
+                last_words()
             if sound:
-                for last_words in self._last_words:
-                    last_words()
                 self.commit(_ignore)
         finally:
             self._state = "closed"
             await self._commit.stop()
             self._release()
+            self._closing.set_result(None)
 
     def _writable(self) -> Database:
         if self._state in ("failed", "closed") or self._database is None:
@@ -216,13 +227,12 @@ class Engine:
 
     def _look(self) -> None:
         """Every ``RETRY_SECONDS``: is there room, can a failed database be opened again?"""
-        if self._state in ("closing", "closed"):
+        if self._closing is not None:
             return
         self._loop.call_later(RETRY_SECONDS, self._look)
-        disk = os.statvfs(self._path)
-        short = disk.f_bavail * disk.f_frsize < self._reserve_bytes
+        short = _free_bytes(self._path) < self._reserve_bytes
         if self._state == "failed":
-            if not short and not self._commit.busy:
+            if not short and not self._commit.busy and self._loop.time() >= self._retry_at:
                 self._recover()
         elif short != (self._state == "short"):
             self._state = "short" if short else "open"
@@ -241,9 +251,12 @@ class Engine:
         except Exception as fault:
             self._report("storage still fails", fault)
             self._state = "failed"
+            self._retry_pause = min(2 * self._retry_pause, MAX_RETRY_SECONDS)
+            self._retry_at = self._loop.time() + self._retry_pause
             self._release()
             self._read_only()
             return
+        self._retry_pause = RETRY_SECONDS
         self._report("storage works again")
 
     def _read_only(self) -> None:
@@ -267,6 +280,14 @@ class Engine:
         database, self._database = self._database, None
         if database is not None:
             database.close()
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return 0
+    return disk.f_bavail * disk.f_frsize
 
 
 def _ignore(fault: Exception | None) -> None:

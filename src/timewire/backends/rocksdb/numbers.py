@@ -9,6 +9,7 @@ entry's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from rocksdict import WriteBatch
@@ -16,6 +17,7 @@ from rocksdict import WriteBatch
 from timewire.backends.rocksdb.database import META
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import pack_seq, seq_of
+from timewire.errors import TimewireError
 from timewire.model import Seq
 
 COVERED_SEQS: Final = 1_000_000
@@ -47,7 +49,8 @@ class Numbers:
     def _uncover(self) -> None:
         """All that was given is durable now: no hole is needed."""
         if self._covered:
-            self._mark(self.last)
+            with suppress(TimewireError):  # a hole does no harm
+                self._mark(self.last)
 
     def _mark(self, covered: Seq) -> None:
         batch = WriteBatch(raw_mode=True)

@@ -95,6 +95,8 @@ def _epoch(engine: Engine) -> str:
         batch.put(EPOCH_KEY, epoch.encode(), meta.handle)
         engine.write_synced(batch)
         return epoch
+    if not stored.isdigit():
+        raise error("directory_unusable", reason=f"its format is {stored!r}")
     if int(stored) > FORMAT:
         raise error("directory_newer", format=int(stored), known=FORMAT)
     return (meta.get(EPOCH_KEY) or b"").decode()
