@@ -42,6 +42,13 @@ class Membership(msgspec.Struct, frozen=True):
 class Directory(Protocol):
     """Who is there.  See the module for what holds."""
 
+    def known(self, name: str) -> Conversation | None:
+        """The conversation of this name when it is at hand without waiting, as ``conversation``.
+
+        None says nothing: ask ``conversation``.
+        """
+        ...
+
     async def conversation(self, name: str) -> Conversation | None:
         """The conversation of this name, or None.
 

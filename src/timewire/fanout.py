@@ -54,7 +54,10 @@ class FanOut:
         piece: list[Delivery] = []
         refs = 0
         for message in batch:
-            users = await self._audience(message)
+            conversation = self._directory.known(message.conversation)
+            if conversation is None:
+                conversation = await self._directory.conversation(message.conversation)
+            users = conversation.members_at(message.seq) if conversation else ()
             if piece and refs + len(users) > MAX_PUT_REFS:
                 await self._put(piece, refs)
                 piece, refs = [], 0
@@ -65,10 +68,6 @@ class FanOut:
                 refs += len(users)
         if piece:
             await self._put(piece, refs)
-
-    async def _audience(self, message: Stored) -> Sequence[str]:
-        conversation = await self._directory.conversation(message.conversation)
-        return conversation.members_at(message.seq) if conversation else ()
 
     async def _put(self, piece: list[Delivery], refs: int) -> None:
         await self._inbox.put(piece, piece[-1].message.seq)

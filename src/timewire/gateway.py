@@ -29,6 +29,7 @@ from timewire.protocol import (
     COMMANDS,
     QUERIES,
     SUBPROTOCOLS,
+    Ack,
     At,
     CloseCode,
     Command,
@@ -125,15 +126,16 @@ class Connection:
 
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message, or fall behind when too much waits already."""
-        if self.outbox.is_full():
+        if not self.outbox.offer(data):
             BEHIND.inc()
             self._gateway.carry_out(self, self.session.fall_behind(seq - 1))
-        else:
-            self.outbox.put(data)
 
-    def answered(self, command: Command, outcome: ServerFrame | TimewireError) -> None:
+    def answered(self, command: Command, outcome: Ack | TimewireError) -> None:
         """The reply to a command: the sender calls it."""
-        self._gateway.carry_out(self, self.session.answered(command, outcome))
+        if type(outcome) is not Ack:
+            self._gateway.carry_out(self, self.session.answered(command, outcome))
+        elif self.session.acked():
+            self.outbox.put(frame(self.codec.encode(outcome), self.text))
 
     def replace(self) -> None:
         """Another connection of the same device has come."""

@@ -27,7 +27,7 @@ MAX_PUT_REFS: Final = 2000
 """References in one ``put``: bounds how long one put can hold up everything else."""
 
 
-class Delivery(msgspec.Struct, eq=False):
+class Delivery(msgspec.Struct, eq=False, gc=False):
     """A message and the inboxes it goes to."""
 
     message: Stored

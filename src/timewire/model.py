@@ -101,7 +101,7 @@ Change = Created | Members | Read
 """What a control message does to the directory, at the SeqId of the message."""
 
 
-class Draft(msgspec.Struct, eq=False):
+class Draft(msgspec.Struct, eq=False, gc=False):
     """A checked message on its way into the log.
 
     ``payload`` is what will be stored, as ``encode_stored`` made it.  ``origin`` is whatever the
@@ -116,7 +116,7 @@ class Draft(msgspec.Struct, eq=False):
     origin: object = None
 
 
-class Stored(msgspec.Struct, eq=False):
+class Stored(msgspec.Struct, eq=False, gc=False):
     """A committed message as consumers of the log see it."""
 
     seq: Seq

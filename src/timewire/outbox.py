@@ -13,7 +13,10 @@ from typing import Final
 SEND_BUFFER_BYTES: Final = 64 * 1024
 """The kernel's buffer for a connection: what is in it cannot be taken back from a slow reader."""
 
-ROOM_POLL_S: Final = 0.02
+MIN_ROOM_POLL_S: Final = 0.001
+MAX_ROOM_POLL_S: Final = 0.032
+"""How often it is looked whether a connection has read everything: seldom for one that is slow."""
+
 PING_FRAME: Final = b"\x89\x00"
 
 
@@ -69,6 +72,16 @@ class Outbox:
         self._frames.append(data)
         self._size += len(data)
 
+    def offer(self, data: bytes) -> bool:
+        """Put a frame's bytes, unless as much waits for this connection as may."""
+        if self._size + self._unwritten > self._limit_bytes and self.is_full():
+            return False
+        if not self._frames:
+            self._flusher.add(self)
+        self._frames.append(data)
+        self._size += len(data)
+        return True
+
     def is_full(self) -> bool:
         """Whether as much waits for this connection as may."""
         if self._size + self._unwritten <= self._limit_bytes:
@@ -85,10 +98,12 @@ class Outbox:
 
     async def room(self) -> None:
         """Wait until the kernel has taken everything, or the connection is gone."""
+        pause = MIN_ROOM_POLL_S
         while self._frames or self._transport.get_write_buffer_size():
             if self._transport.is_closing():
                 return
-            await asyncio.sleep(0 if self._frames else ROOM_POLL_S)
+            await asyncio.sleep(0 if self._frames else pause)
+            pause = min(2 * pause, MAX_ROOM_POLL_S)
 
     def abort_in(self, seconds: float) -> None:
         """End the connection then, with what it has not read by then."""

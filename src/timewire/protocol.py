@@ -40,7 +40,7 @@ class Cursor(msgspec.Struct, frozen=True):
     pos: str
 
 
-class Frame(msgspec.Struct, tag_field="type", omit_defaults=True):
+class Frame(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
     """Base of all frames."""
 
 

@@ -57,7 +57,7 @@ MAX_TITLE_BYTES: Final = 512
 Receipts = list[Receipt | TimewireError]
 
 
-class Request(msgspec.Struct, eq=False):
+class Request(msgspec.Struct, eq=False, gc=False):
     """A command of a user, and where its answer goes: an ``Ack``, or the error why not.
 
     ``origin`` is handed through to the delivery, which skips the connection that it names.
@@ -125,7 +125,8 @@ class Sender:
             while self._queue:
                 request = self._queue.popleft()
                 try:
-                    await self._admit(request)
+                    if not self._admit_at_once(request):
+                        await self._admit(request)
                 except TimewireError as refusal:
                     _refuse(request, refusal)
                 except Exception:
@@ -151,6 +152,17 @@ class Sender:
             request.reply(request.command, ack)
 
     # -- one request ----------------------------------------------------------------------------
+
+    def _admit_at_once(self, request: Request) -> bool:
+        """The short way of almost every request: a member's message, with all at hand."""
+        if type(request.command) is not Send:
+            return False
+        conversation = self._directory.known(request.command.to)
+        if conversation is None or not conversation.is_member(request.user):
+            return False
+        self._drafts.append(self._draft(request))
+        self._requests.append(request)
+        return True
 
     async def _admit(self, request: Request) -> None:
         draft = self._draft(request)

@@ -242,6 +242,11 @@ class Session:
 
     # -- answers --------------------------------------------------------------------------------
 
+    def acked(self) -> bool:
+        """A command was carried out; says whether its ack is still to be sent."""
+        self.commands -= 1
+        return self.state != "closed"
+
     def answered(self, frame: Command | Query, answer: ServerFrame | TimewireError) -> Effects:
         """A command or query was carried out, or refused."""
         if type(frame) in COMMANDS:

@@ -33,6 +33,9 @@ class MemoryDirectory:
         found._devices = {user: devices.copy() for user, devices in self._devices.items()}
         return found
 
+    def known(self, name: str) -> Conversation | None:
+        return self._conversations.get(name)
+
     async def conversation(self, name: str) -> Conversation | None:
         return self._conversations.get(name)
 

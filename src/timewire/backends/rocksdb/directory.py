@@ -72,6 +72,9 @@ class RocksDirectory:
         self._marks: Lru[bytes, Seq] = Lru(MAX_CACHED_MARKS)
         engine.on_reload(self.forget)
 
+    def known(self, name: str) -> Conversation | None:
+        return self._conversations.get(name)
+
     async def conversation(self, name: str) -> Conversation | None:
         return self._conversation(name)
 
