@@ -1,7 +1,7 @@
 """Sending: check, append, acknowledge.  The one way by which messages get into the log.
 
-Requests are taken in the order of their arrival by one sequencer.  Everything that has arrived
-since its last turn goes into the log as one batch, so batches grow with the load by themselves.
+Requests are taken in the order of their arrival by one sequencer.  Everything that arrives while
+the log is busy with a batch goes into the next, so batches grow with the load by themselves.
 A request that changes the directory ends its batch: the next one is checked against the change.
 """
 
@@ -135,7 +135,9 @@ class Sender:
                     _refuse(request, error("server_fault"))
                 if len(self._drafts) >= MAX_BATCH_DRAFTS:
                     self._flush()
-            self._flush()
+            if not self._appends:
+                self._flush()
+        self._flush()
         while self._appends:
             await asyncio.wait(self._appends)
 
@@ -266,6 +268,8 @@ class Sender:
 
     def _appended(self, requests: list[Request], done: asyncio.Future[Receipts]) -> None:
         self._appends.discard(done)
+        if not self._appends:
+            self._flush()
         fault = done.exception()
         if fault is None:
             ACKS.inc(len(requests))
