@@ -22,7 +22,7 @@ A thread that becomes ready under a busy loop can wait long for the interpreter'
 blocking lets it in.  On a fast disk the sync often ends within it.
 """
 
-Done = Callable[[Exception | None], None]
+Done = Callable[[Exception | None], object]
 """Called on the loop, once: None when durable, else why that is not known."""
 
 
@@ -91,9 +91,10 @@ class GroupCommit:
 
     async def stop(self) -> None:
         """Finish what was begun, then end the thread."""
-        if self._syncing is not None or self._waiting:
+        last = self._waiting or self._syncing
+        if last is not None:
             over = self._loop.create_future()
-            self.join(lambda _: over.set_result(None))
+            last.append(lambda _: over.done() or over.set_result(None))
             await over
         self._work.put(False)
         self._thread.join()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,6 +28,9 @@ RETRY_SECONDS: Final = 1.0
 
 MAX_RETRY_SECONDS: Final = 30.0
 """Each try that fails doubles the pause before the next one, up to this."""
+
+PROBE_BYTES: Final = 1 << 20
+"""Written to find out whether a failed disk takes writes again."""
 
 Durability = Literal["always", "interval"]
 
@@ -232,7 +236,8 @@ class Engine:
         self._loop.call_later(RETRY_SECONDS, self._look)
         short = _free_bytes(self._path) < self._reserve_bytes
         if self._state == "failed":
-            if not short and not self._commit.busy and self._loop.time() >= self._retry_at:
+            due = not self._commit.busy and self._loop.time() >= self._retry_at
+            if due and not short and _takes_writes(self._path):
                 self._recover()
         elif short != (self._state == "short"):
             self._state = "short" if short else "open"
@@ -268,6 +273,8 @@ class Engine:
     def _report(self, event: str, fault: Exception | None = None) -> None:
         """Log what has changed."""
         reason = str(fault or "")
+        if isinstance(fault, TimewireError):
+            reason = str(fault.fields.get("reason", fault))
         if (event, reason) == self._reported:
             return
         self._reported = event, reason
@@ -288,6 +295,22 @@ def _free_bytes(path: Path) -> int:
     except OSError:
         return 0
     return disk.f_bavail * disk.f_frsize
+
+
+def _takes_writes(path: Path) -> bool:
+    """Whether a file can be written there: a failed database that is closed may not open again."""
+    probe = path / "probe.tmp"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return True
 
 
 def _ignore(fault: Exception | None) -> None:
