@@ -88,7 +88,7 @@ class RocksInbox:
             if newest <= after:
                 continue
             for key, row in self._engine.family(_name(bucket)).forward(first, end):
-                found += _unpack(row, after, upto, limit + 1 - len(found))
+                found += unpack(row, after, upto, limit + 1 - len(found))
                 if len(found) > limit:
                     return found[:limit], True
                 if seq_of(key) >= upto:
@@ -132,7 +132,7 @@ class RocksInbox:
         newest[bucket] = seq
         suffix = b"\0" + pack_seq(seq)
         put = batch.put
-        for users, row in _rows(some):
+        for users, row in pack_rows(some):
             for user in users:
                 put(user.encode() + suffix, row, family.handle)
 
@@ -182,7 +182,7 @@ class _Run:
         return b"%b%b%b%b" % (_pack_length(len(name)), name, _pack_length(count), numbers)
 
 
-def _rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
+def pack_rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
     """What to write: users, and the row that they all get."""
     newest: dict[str, _Run] = {}
     runs: list[_Run] = []
@@ -206,7 +206,7 @@ def _rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
     return [((user,), row) for user, row in rows.items()]
 
 
-def _unpack(row: bytes, after: Seq, upto: Seq, room: int) -> list[Ref]:
+def unpack(row: bytes, after: Seq, upto: Seq, room: int) -> list[Ref]:
     """A row's references with ``after < seq <= upto``, in order, at most ``room``."""
     start = 2 + (row[0] << 8 | row[1])
     if len(row) == start + _SINGLE_BYTES:  # one reference, as most often

@@ -33,7 +33,8 @@ from timewire.backends.rocksdb.entries import (
     seq_of,
 )
 from timewire.backends.rocksdb.entry_store import EntryStore, check_seq
-from timewire.backends.rocksdb.heads import Head
+from timewire.backends.rocksdb.heads import MAX_CACHED_HEADS, Head
+from timewire.backends.rocksdb.lru import Lru
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.clock import Clock
 from timewire.errors import error
@@ -64,6 +65,9 @@ class RocksTimelines(EntryStore):
         self._clock = clock
         self._unsynced: dict[str, deque[Seq]] = {}
         """timeline -> the first SeqId of each durable append that is on its way to the disk"""
+        self._ends: Lru[str, tuple[bool | None, Seq]] = Lru(MAX_CACHED_HEADS)
+        """timeline -> who numbers it, and its largest SeqId, as staged"""
+        engine.on_reload(self._ends.clear)
         self._numbers = Numbers(engine, ENTRIES, self._newest)
         engine.on_reload(self._unsynced.clear)
 
@@ -128,11 +132,12 @@ class RocksTimelines(EntryStore):
         return seqs, tails
 
     def _tail(self, timeline: str) -> _Tail:
-        family = self._entries(timeline)
-        head = self._heads.get(timeline)
-        last = max(newest(family, timeline), head.floor - 1)
-        manual = True if head.manual else (False if last else None)
-        return _Tail(prefix(timeline), manual, last)
+        end = self._ends.get(timeline)
+        if end is None:
+            head = self._heads.get(timeline)
+            last = max(newest(self._entries(timeline), timeline), head.floor - 1)
+            end = True if head.manual else (False if last else None), last
+        return _Tail(prefix(timeline), *end)
 
     def _repeated(self, tail: _Tail, new: Append) -> Seq | None:
         """The SeqId of the entry that an append repeats, or None.  Raises ``Invalid``."""
@@ -174,6 +179,7 @@ class RocksTimelines(EntryStore):
             head = self._heads.get(timeline)
             if tail.manual and not head.manual:
                 self._heads.put(timeline, Head(True, head.floor))
+            self._ends.put(timeline, (tail.manual, tail.last))
 
     def _of_key(self, tail: _Tail, key: bytes) -> Seq | None:
         fresh = tail.keys.get(key)
