@@ -435,6 +435,47 @@ async def test_sends_in_flight_have_a_limit(tmp_path: Path) -> None:
         assert ids([{**history, "type": "page"}]) == [frame["id"] for frame in acks]
 
 
+@pytest.mark.parametrize("seed", range(8))
+async def test_sends_keep_their_order_whatever_is_refused_for_now(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    store = MemoryStore()
+    async with (
+        serving(tmp_path / "data", store, sends_in_flight=rng.choice([10, 100])) as server,
+        raw_device(server.url) as alice,
+    ):
+        await alice.hello(mint(server.keys.secret, "alice"), "phone")
+        await alice.until("live")
+        flipping = asyncio.create_task(_flip(store, rng))
+        seqs: dict[str, int] = {}
+        todo = [str(n) for n in range(200)]
+        while todo:
+            for id in todo:
+                await alice.send("send", id=id, to="self:alice", body={})
+                if rng.random() < 0.2:
+                    await asyncio.sleep(0)
+            unanswered = set(todo)
+            while unanswered:
+                frame = await alice.next()
+                unanswered.discard(frame.get("id", ""))
+                if frame["type"] == "ack":
+                    seqs[frame["id"]] = frame["seq"]
+                elif frame["type"] == "error":
+                    assert frame["retry"], frame
+            todo = [id for id in todo if id not in seqs]
+        flipping.cancel()
+        assert sorted(seqs, key=lambda id: seqs[id]) == [str(n) for n in range(200)]
+
+
+async def _flip(store: MemoryStore, rng: random.Random) -> None:
+    """Fill the store's disk and empty it again, for a few turns each."""
+    while True:
+        for _ in range(rng.randrange(1, 20)):
+            await asyncio.sleep(0)
+        store.log.writable = not store.log.writable
+
+
 # -- MessagePack ---------------------------------------------------------------------------------
 
 

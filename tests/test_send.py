@@ -1,14 +1,22 @@
 """Sending: what is refused, what is answered, and what a repeat gets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from timewire.backends.memory import MemoryStore
-from timewire.errors import TimewireError
-from timewire.model import MAX_BODY_DEPTH, Message, Seq, Stored, decode_message
+from timewire.backends.memory import MemoryLog, MemoryStore
+from timewire.errors import TimewireError, error
+from timewire.model import (
+    MAX_BODY_DEPTH,
+    Draft,
+    Message,
+    Receipt,
+    Seq,
+    Stored,
+    decode_message,
+)
 from timewire.protocol import Ack, Add, Create, MarkRead, Remove, Send
 from timewire.send import (
     MAX_QUEUE_REQUESTS,
@@ -18,6 +26,7 @@ from timewire.send import (
     Request,
     Sender,
 )
+from timewire.testing.devices import eventually
 
 BODY_BYTES = 1000
 MAX_MEMBERS = 5
@@ -484,6 +493,61 @@ async def test_a_store_that_cannot_write_refuses_and_recovers_by_itself(team: Of
     assert (await team.send("alice", "team", "1")).seq == 2
     assert (await team.send("alice", "direct:alice:bob", "2")).seq == 4
     assert not await team.is_member("carol", "team")
+
+
+class LateLog(MemoryLog):
+    """A log that finds out late that it could not write, when ``failing`` is set.
+
+    What was staged behind a batch that fails, fails with it.
+    """
+
+    failing = False
+    doomed = 0
+
+    def append(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Receipt | TimewireError]]:
+        if not self.failing and not self.doomed:
+            return super().append(drafts)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Receipt | TimewireError]] = loop.create_future()
+        self.doomed += 1
+        loop.call_later(0.02, self._fail, answer)
+        return answer
+
+    def _fail(self, answer: asyncio.Future[list[Receipt | TimewireError]]) -> None:
+        self.doomed -= 1
+        answer.set_exception(error("outcome_unknown"))
+
+
+@pytest.mark.parametrize("turns_later", [0, 1, 2, 5])
+async def test_what_waits_behind_a_failed_batch_does_not_overtake_its_repeat(
+    turns_later: int,
+) -> None:
+    store = MemoryStore(lambda: 1000)
+    log = LateLog(lambda: 1000)
+    store.log, store.messages, store.directory = log, log.messages, log.directory
+    office = Office(store)
+    await office.sender.ask("alice", Create("make", "team"))
+    log.failing = True
+    outcomes = office.submit("alice", Send("1", "team", {}))
+    await turns()
+    log.failing = False
+    behind = [
+        Send("2", "team", {}),
+        Add("3", "team", ["bob"]),
+        Send("4", "self:alice", {}),
+        Send("5", "team", {}),
+    ]
+    waiting: list[Outcome] = []
+    for command in behind:
+        office.sender.submit(Request("alice", command, lambda _, outcome: waiting.append(outcome)))
+        await turns(turns_later)
+    await eventually(lambda: len(waiting) == len(behind))
+    assert [o.code for o in outcomes if isinstance(o, TimewireError)] == ["outcome_unknown"]
+    assert {o.retry for o in waiting if isinstance(o, TimewireError)} == {True}
+    later = office.submit("alice", Send("1", "team", {}), *behind)
+    await turns(20)
+    await office.aclose()
+    assert [o.seq for o in later if isinstance(o, Ack)] == [2, 3, 4, 6, 7]
 
 
 async def test_a_queue_that_is_full_refuses_at_once(team: Office) -> None:

@@ -297,6 +297,20 @@ def test_the_repeat_of_a_refused_send_may_be_refused_again() -> None:
     assert made.receive(send("d"), NOW) == (send("d"),)
 
 
+def test_one_that_was_turned_away_waits_for_those_before_it() -> None:
+    made = live()
+    for id in "abc":
+        made.receive(send(id), NOW)
+    assert codes(made.receive(send("d"), NOW)) == ["too_busy"]
+    # Those before it are refused after it: their repeats come first, in their order.
+    for id in "abc":
+        made.answered(send(id), error("storage_unavailable"))
+    assert codes(made.receive(send("d"), NOW)) == ["out_of_turn"]
+    assert codes(made.receive(send("b"), NOW)) == ["out_of_turn"]
+    for id in "abc":
+        assert made.receive(send(id), NOW) == (send(id),)
+
+
 def test_a_refused_send_that_is_never_repeated_holds_up_the_others_for_a_while_only() -> None:
     made = live()
     made.receive(send("a"), NOW)

@@ -88,6 +88,10 @@ class Sender:
         self._appends: set[asyncio.Future[Receipts]] = set()
         self._synced: Seq = 0
         self._unsynced: list[tuple[Seq, int, Request, Ack]] = []
+        self._failed = False
+        """A batch has failed since the request being admitted was taken from the queue."""
+        self._behind = 0
+        """Requests at the head of the queue that were there when a batch failed."""
         self._closing = False
 
     def submit(self, request: Request) -> None:
@@ -124,6 +128,11 @@ class Sender:
             SEND_QUEUE.set(len(self._queue))
             while self._queue:
                 request = self._queue.popleft()
+                if self._behind:
+                    self._behind -= 1
+                    _refuse(request, error("storage_unavailable"))
+                    continue
+                self._failed = False
                 try:
                     if not self._admit_at_once(request):
                         await self._admit(request)
@@ -133,7 +142,7 @@ class Sender:
                     # One bad request must not end the sending of everybody.
                     logger.exception("a request failed", user=request.user)
                     _refuse(request, error("server_fault"))
-                if len(self._drafts) >= MAX_BATCH_DRAFTS:
+                if self._failed or len(self._drafts) >= MAX_BATCH_DRAFTS:
                     self._flush()
             if not self._appends:
                 self._flush()
@@ -260,25 +269,35 @@ class Sender:
     # -- a batch --------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        if self._drafts:
-            done = self._log.append(self._drafts)
+        drafts, requests = self._drafts, self._requests
+        self._drafts, self._requests = [], []
+        if self._failed:
+            for request in requests:
+                _refuse(request, error("storage_unavailable"))
+        elif drafts:
+            done = self._log.append(drafts)
             self._appends.add(done)
-            done.add_done_callback(partial(self._appended, self._requests))
-            self._drafts, self._requests = [], []
+            done.add_done_callback(partial(self._appended, requests))
 
     def _appended(self, requests: list[Request], done: asyncio.Future[Receipts]) -> None:
         self._appends.discard(done)
+        fault = done.exception()
+        if fault is not None:
+            self._fail(requests, fault)
+            return
         if not self._appends:
             self._flush()
-        fault = done.exception()
-        if fault is None:
-            ACKS.inc(len(requests))
-            for request, outcome in zip(requests, done.result(), strict=True):
-                self._answer(request, outcome)
-        else:
-            refusal = fault if isinstance(fault, TimewireError) else error("outcome_unknown")
-            for request in requests:
-                _refuse(request, refusal)
+        ACKS.inc(len(requests))
+        for request, outcome in zip(requests, done.result(), strict=True):
+            self._answer(request, outcome)
+
+    def _fail(self, requests: list[Request], fault: BaseException) -> None:
+        """Refuse a batch, and all that waits behind it, which would overtake its repeat."""
+        refusal = fault if isinstance(fault, TimewireError) else error("outcome_unknown")
+        for request in requests:
+            _refuse(request, refusal)
+        self._failed, self._behind = True, len(self._queue)
+        self._flush()
 
     def _answer(self, request: Request, outcome: Receipt | TimewireError) -> None:
         command = request.command

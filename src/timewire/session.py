@@ -91,6 +91,7 @@ class Session:
         "stalled",
         "stalled_until",
         "state",
+        "turned_away",
         "user",
     )
 
@@ -109,6 +110,7 @@ class Session:
         self.bad_frames = 0
         self.stalled: Id | None = None
         self.stalled_until = 0
+        self.turned_away = False
 
     # -- from the device ------------------------------------------------------------------------
 
@@ -143,23 +145,22 @@ class Session:
         if self.stalled is not None and not self._in_turn(frame.id, now):
             return (problem(error("out_of_turn", first=self.stalled), frame.id),)
         if self.commands >= self.limits.sends_in_flight:
-            return self._not_now(error("too_busy"), frame.id)
+            return self._turn_away(error("too_busy"), frame.id)
         if not self.rate.take(now):
-            return self._not_now(error("rate_limited"), frame.id)
+            return self._turn_away(error("rate_limited"), frame.id)
         self.commands += 1
         return (frame,)
 
-    def _not_now(self, fault: TimewireError, id: Id) -> Effects:
-        """Refuse for now.  What the device sent after it must not overtake its repeat."""
-        if self.stalled is None:
-            self.stalled, self.stalled_until = id, 0
+    def _turn_away(self, fault: TimewireError, id: Id) -> Effects:
+        """Refuse for now.  What the device sends after it must not overtake its repeat."""
+        self.stalled, self.stalled_until, self.turned_away = id, 0, True
         return (problem(fault, id),)
 
     def _in_turn(self, id: Id, now: int) -> bool:
         """Whether a command may pass: the repeat of the refused one, or one after a long wait."""
         self.stalled_until = self.stalled_until or now + MAX_STALL_MS
         if id == self.stalled or now >= self.stalled_until:
-            self.stalled = None
+            self.stalled, self.turned_away = None, False
         return self.stalled is None
 
     def _other(self, frame: ClientFrame, now: int) -> Effects:
@@ -257,8 +258,9 @@ class Session:
             return ()
         if not isinstance(answer, TimewireError):
             return (answer,)
-        if answer.retry and type(frame) in COMMANDS:
-            return self._not_now(answer, frame.id)
+        if answer.retry and type(frame) in COMMANDS and (self.turned_away or self.stalled is None):
+            # It was admitted before the one that was turned away: its repeat comes first.
+            self.stalled, self.stalled_until, self.turned_away = frame.id, 0, False
         return (problem(answer, frame.id),)
 
     def close(self, code: CloseCode) -> Effects:
