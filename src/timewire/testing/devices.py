@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiohttp
 import msgspec
@@ -33,7 +33,7 @@ class Closed(Exception):
 class RawDevice:
     """One WebSocket.  Frames are dictionaries, in the coding of its subprotocol."""
 
-    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse[Literal[True]]) -> None:
         self.ws = ws
         self.base = ""
         self._binary = ws.protocol == SUBPROTOCOLS[1]
@@ -112,11 +112,14 @@ async def raw_device(
     ``options`` are those of aiohttp's ``ws_connect``.
     """
     wanted: dict[str, Any] = {"protocols": [subprotocol], "max_msg_size": MAX_MESSAGE_BYTES}
-    async with (
-        aiohttp.ClientSession() as http,
-        http.ws_connect(url + "/v1/ws", **(wanted | options)) as ws,
-    ):
-        yield RawDevice(ws)
+    async with aiohttp.ClientSession() as http:
+        ws: aiohttp.ClientWebSocketResponse[Literal[True]] = await http.ws_connect(
+            url + "/v1/ws", decode_text=True, **(wanted | options)
+        )
+        try:
+            yield RawDevice(ws)
+        finally:
+            await ws.close()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
