@@ -64,7 +64,9 @@ new cursor, ask for `conversations`, and fill in with `history` from what you la
 a counter. Until the ack has come, repeat the same frame with the same `id`, on this connection or
 the next: there will be one message, and every ack names the same `seq`. Ids are remembered for
 `keys_days` (30 at least). The connection that sent a message is not pushed it: the ack tells its
-place. All other devices of the sender are.
+place. All other devices of the sender are. When a send is refused for now (`retry`), repeat it
+first: until then, for ten seconds at most, later sends of the connection are refused with
+`out_of_turn`, so that none overtakes it.
 
 **Order.** `seq` orders a conversation, the same for all readers. It grows, with holes. Sends of one
 connection keep their order. When an ack came before another send began, its message is before.
