@@ -39,6 +39,13 @@ class Watched:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def shows(self, *lines: str) -> None:
+        """Wait until these are the lines of the open room, all of them stored or only shown."""
+        with suppress(TimeoutError):
+            await self.until(lambda: self.lines == list(lines) and not self.pending)
+        assert self.lines == list(lines)
+        assert not self.pending
+
     async def enter(self, *lines: str) -> None:
         for line in lines:
             await self.chat.enter(line)
@@ -46,6 +53,10 @@ class Watched:
     @property
     def open(self) -> str:
         return self.chat.rooms.open.label if self.chat.rooms.open else ""
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.chat.rooms.open and self.chat.rooms.open.pending)
 
     @property
     def lines(self) -> list[str]:
@@ -77,33 +88,31 @@ async def test_someone_new_starts_with_a_note_that_helps(server: Server) -> None
 async def test_two_users_talk(server: Server) -> None:
     async with chatting(server, "alice") as alice, chatting(server, "bob") as bob:
         await alice.enter("/open @bob", "hello bob")
-        await alice.until(lambda: len(alice.lines) == 2)
-        assert alice.lines == ["started this conversation", "hello bob"]
+        await alice.shows("started this conversation", "hello bob")
         room = alice.chat.rooms.room("direct:alice:bob")
         assert [line.state for line in room.lines] == ["event", "stored"]
 
         room = bob.chat.rooms.room("direct:alice:bob")
         await bob.until(lambda: room.unread == 1)
         await bob.enter("/open @alice")
-        assert bob.lines == ["started this conversation", "hello bob"]
+        await bob.shows("started this conversation", "hello bob")
         assert room.unread == 0
 
         await bob.enter("hello alice")
-        await alice.until(lambda: "hello alice" in alice.lines)
+        await alice.shows("started this conversation", "hello bob", "hello alice")
 
 
 async def test_a_group_from_its_making_to_its_leaving(server: Server) -> None:
     async with chatting(server, "alice") as alice, chatting(server, "bob") as bob:
         await alice.enter("/create team bob", "/add carol", "/who", "/remove carol", "hi")
-        await alice.until(lambda: "hi" in alice.lines)
         assert alice.open == "team"
-        assert alice.lines == [
+        await alice.shows(
             "made this group: alice, bob",
             "added carol",
             "3 here: alice, bob, carol",
             "removed carol",
             "hi",
-        ]
+        )
         await bob.enter("/open team", "/leave")
         await bob.until(lambda: not bob.chat.rooms.room("team").member)
         await bob.enter("still?")
@@ -184,7 +193,7 @@ async def test_a_conversation_of_others_is_not_shown(server: Server) -> None:
     async with device(server, "bob") as bob, chatting(server, "alice") as alice:
         await bob.create("secret")
         await alice.enter("/open secret", "/who")
-        assert alice.lines == ["you are not a member of this conversation"] * 2
+        await alice.shows(*["you are not a member of this conversation"] * 2)
 
 
 async def test_quit_ends_it(server: Server) -> None:

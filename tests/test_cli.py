@@ -237,7 +237,7 @@ def test_a_second_server_does_not_get_the_directory_or_the_port(
 ) -> None:
     port = served.url.rpartition(":")[2]
     for arguments, told in (
-        (["--port", "0"], "error: another process has this data directory open"),
+        (["--port", "0"], "another process has this data directory open"),
         (["--port", port, "--data", str(tmp_path / "other")], "address already in use"),
     ):
         process = served.start("serve", *arguments)
@@ -361,3 +361,21 @@ def test_chat_needs_a_terminal(served: Served) -> None:
     status, _, complained = served.run("chat", user="alice")
     assert status == cli.EXIT_REFUSED
     assert "needs a terminal" in complained
+
+
+def test_inspect_shows_what_a_running_server_has(served: Served, tmp_path: Path) -> None:
+    served.lines("create", "i1", user="alice")
+    [seq] = served.lines("send", "i1", "hello", user="alice")
+    [as_json] = served.lines("inspect", "--json", "--limit", "1000", user="")
+    found = msgspec.json.decode(as_json)
+    assert found["head"] == int(seq)
+    assert {"name": "i1", "entries": 2, "oldest": int(seq) - 1, "newest": int(seq)} in (
+        found["conversations"]
+    )
+    shown = served.lines("inspect", str(served.data), "--limit", "1", user="")
+    assert ["head", seq] in [line.split() for line in shown]
+    assert shown[-1] == "There are more: see --limit."
+
+    status, _, complained = served.run("inspect", str(tmp_path / "none"), user="")
+    assert status == cli.EXIT_REFUSED
+    assert complained.startswith(f"error: {tmp_path / 'none'}: the data directory cannot be opened")

@@ -156,7 +156,7 @@ def test_marks_of_other_devices_only_grow() -> None:
 def test_control_messages_are_shown_and_not_counted() -> None:
     rooms = Rooms(ME)
     rooms.receive(control(1, "members", joined=["carol"]))
-    assert [line.text for line in rooms.room("team").lines] == ["* added carol"]
+    assert [line.text for line in rooms.room("team").lines] == ["added carol"]
     assert rooms.room("team").unread == 0
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import inspect as signatures
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import msgspec
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from typer.core import TyperGroup
 
 from timewire import remote, showing
@@ -22,12 +24,14 @@ from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
 if TYPE_CHECKING:
+    from timewire.library import Inspection
     from timewire.server import Server
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
+out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
@@ -38,9 +42,9 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except TimewireError as fault:
-            reason = fault.fields.get("reason")
-            told = f"{fault.message} ({reason})" if reason else fault.message
-            _complain(told)
+            path, reason = fault.fields.get("path"), fault.fields.get("reason")
+            told = f"{path}: {fault.message}" if path else fault.message
+            _complain(f"{told} ({reason})" if reason else told)
             raise typer.Exit(EXIT_USAGE if fault.code == "bad_config" else EXIT_REFUSED) from None
         except OSError as fault:
             _complain(str(fault))
@@ -202,6 +206,63 @@ def token(
     ```
     """
     sys.stdout.write(remote.local_token(user, data, device or None, days) + "\n")
+
+
+@app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="The directory; else the configured one.")] = "",
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many timelines are listed.")] = 20,
+    as_json: remote.Json = False,
+) -> None:
+    """Show what is in a data directory.
+
+    Reads only, also while a server has it open.
+
+    ```
+    timewire inspect
+    timewire inspect /var/lib/timewire --limit 1000
+    timewire inspect --json | jq .head
+    ```
+    """
+    from timewire import library
+
+    found = library.inspect(data or load({}, os.environ, remote.config_file()).data, limit=limit)
+    if as_json:
+        remote.say(remote.to_json(found))
+    else:
+        _show_inspection(found)
+
+
+def _show_inspection(found: Inspection) -> None:
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("directory", f"{found.path}, format {found.format}"),
+        ("epoch", found.epoch),
+        ("head", str(found.head)),
+        *((f"{name} at", str(position)) for name, position in found.consumers.items()),
+        ("inboxes from", str(found.floor)),
+        ("on disk", f"{found.disk_bytes:,} bytes"),
+    ):
+        facts.add_row(name, value)
+    out.print(facts)
+    sizes = [(family.name, f"{family.keys:,}", f"{family.bytes:,}") for family in found.families]
+    _table(("family", "keys, about", "bytes in files"), sizes)
+    for kind, timelines in (("conversation", found.conversations), ("timeline", found.timelines)):
+        rows = [(t.name, f"{t.entries:,}", str(t.oldest), str(t.newest)) for t in timelines]
+        _table((kind, "entries", "oldest", "newest"), rows)
+    if found.more:
+        out.print("There are more: see --limit.")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(*head[:1], box=box.SIMPLE_HEAD)
+    for name in head[1:]:
+        table.add_column(name, justify="right")
+    for first, *rest in rows:
+        table.add_row(showing.printable(first), *rest)
+    if table.row_count:
+        out.print(table)
 
 
 @app.command()

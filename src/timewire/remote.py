@@ -67,9 +67,14 @@ Where = Annotated[
 ]
 
 
+def config_file() -> str | None:
+    """The settings file that the environment names."""
+    return os.environ.get("TIMEWIRE_CONFIG") or None
+
+
 def local_token(user: str, data: str, device: str | None = None, days: float = 30) -> str:
     """A token made with the secret of a data directory (empty: the configured one)."""
-    config = load({"data": data or None}, os.environ, os.environ.get("TIMEWIRE_CONFIG"))
+    config = load({"data": data or None}, os.environ, config_file())
     secret = find_secret(config, Path(config.data))
     return mint(secret, user, device, life_s=int(days * DAY_S))
 
@@ -104,7 +109,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line, at once: somebody may be waiting for it at the other end of a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -113,7 +119,8 @@ def _warn(line: str) -> None:
     sys.stderr.write(showing.printable(line) + "\n")
 
 
-def _json(value: Any) -> str:
+def to_json(value: Any) -> str:
+    """A value as JSON, on one line."""
     return msgspec.json.encode(value).decode()
 
 
@@ -151,7 +158,7 @@ def send(
             async for line in _lines() if text == "-" else _only(text):
                 said = _body(line) if body else line
                 sent = await me.send(name, said, kind=kind, id=id or None)
-                _say(_json(sent) if as_json else str(sent.seq))
+                say(to_json(sent) if as_json else str(sent.seq))
 
     _run(work())
 
@@ -256,7 +263,7 @@ def create(
     async def work() -> None:
         async with _connect("create", url, _token(token, user, data)) as me:
             made = await me.create(conversation, members or [], title=title)
-            _say(str(made.seq))
+            say(str(made.seq))
 
     _run(work())
 
@@ -315,8 +322,8 @@ def _body(text: str) -> dict[str, Any]:
 def _shower(as_json: bool) -> Callable[[Message, str], None]:
     """Prints a message for its reader."""
     if as_json:
-        return lambda message, user: _say(_json(message))
-    return lambda message, user: _say(showing.line(message, user))
+        return lambda message, user: say(to_json(message))
+    return lambda message, user: say(showing.line(message, user))
 
 
 async def _first(limit: int, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
