@@ -45,7 +45,11 @@ class Violation(msgspec.Struct, frozen=True):
 
 def check(history: History) -> list[Violation]:
     """All violations, at most ``MAX_VIOLATIONS_A_RULE`` a rule."""
-    facts = Facts(history)
+    return check_facts(Facts(history))
+
+
+def check_facts(facts: Facts) -> list[Violation]:
+    """All violations, for a caller that has the facts already."""
     return [
         Violation(number, what)
         for number, rule in RULES.items()
@@ -207,9 +211,10 @@ def reads_are_complete(facts: Facts) -> Iterator[str]:
         got = [message.seq for message in read.messages]
         low, high = _range(read, got)
         have = set(got)
-        for seq in facts.visible(read.user, read.conversation):
+        for message in facts.visible(read.user, read.conversation):
+            seq = message.seq
             certain = bool(got) and min(got) <= seq <= max(got)
-            before = known.get((read.conversation, seq), read.began) < read.began
+            before = known.get(place(message), read.began) < read.began
             if low <= seq <= high and seq not in have and (certain or before):
                 yield f"{read.user}'s page of {read.conversation} lacks {seq}"
 
@@ -245,8 +250,9 @@ def _strangers(facts: Facts) -> Iterator[str]:
 
 
 def _no_members(facts: Facts, user: str, way: str, places: Iterable[Place]) -> Iterator[str]:
+    allowed = facts.places(user)
     for where in places:
-        if not facts.is_member(user, where):
+        if where not in allowed and not facts.is_member(user, where):
             yield f"{user} has {where[0]} {where[1]} by {way} and was no member then"
 
 
@@ -278,7 +284,7 @@ def pages_make_one_scan(facts: Facts) -> Iterator[str]:
         got = [message.seq for message in read.messages]
         low, high = _range(read, got)
         visible = facts.visible(read.user, read.conversation)
-        more = any(seq > high if read.after is not None else seq < low for seq in visible)
+        more = any(m.seq > high if read.after is not None else m.seq < low for m in visible)
         if (read.has_more and not more) or len(got) > read.limit:
             yield f"{read.user}'s page of {read.conversation} with {got} promises more, or is over"
 

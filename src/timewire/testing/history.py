@@ -161,7 +161,7 @@ class Facts:
                 self.stored.setdefault(place(message), message)
         self.timelines: dict[str, list[Message]] = defaultdict(list)
         self.by_id: dict[tuple[str, str], list[Message]] = defaultdict(list)
-        for message in sorted(self.stored.values(), key=lambda message: message.seq):
+        for message in sorted(self.stored.values(), key=_seq):
             self.timelines[message.conversation].append(message)
             if message.id:
                 self.by_id[message.sender, message.id].append(message)
@@ -169,35 +169,39 @@ class Facts:
         self.attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
         for attempt in history.attempts:
             self.attempts[attempt.who.user, attempt.id].append(attempt)
-        self._visible: dict[tuple[str, str], list[Seq]] = {}
+        self._visible: dict[tuple[str, str], list[Message]] = {}
         self._inboxes: dict[str, list[Message]] = {}
+        self._places: dict[str, set[Place]] = {}
 
     def is_member(self, user: str, where: Place) -> bool:
         """Whether the user was a member of the conversation at this SeqId."""
         windows = self.windows.get(where[0], {}).get(user, ())
         return any(window.holds(where[1]) for window in windows)
 
-    def visible(self, user: str, conversation: str) -> list[Seq]:
-        """SeqIds of all messages of a conversation that the user may read, growing."""
+    def visible(self, user: str, conversation: str) -> list[Message]:
+        """All messages of a conversation that the user may read, in order."""
         key = (user, conversation)
         if key not in self._visible:
-            log = self.timelines.get(conversation, ())
-            self._visible[key] = [m.seq for m in log if self.is_member(user, place(m))]
+            log = self.timelines.get(conversation, [])
+            found: list[Message] = []
+            for window in self.windows.get(conversation, {}).get(user, ()):
+                found += _between(log, window.joined - 1, window.left or None)
+            self._visible[key] = found
         return self._visible[key]
 
     def inbox(self, user: str, after: Seq = 0, upto: Seq | None = None) -> list[Message]:
         """Messages with ``after < seq <= upto`` that belong into a user's inbox, in order."""
         if user not in self._inboxes:
             names = [name for name, windows in self.windows.items() if user in windows]
-            found = [m for name in names for m in self.timelines[name]]
-            mine = [m for m in found if self.is_member(user, place(m))]
-            self._inboxes[user] = sorted(mine, key=lambda message: message.seq)
-        inbox = self._inboxes[user]
-        start = bisect_right(inbox, after, key=lambda message: message.seq)
-        end = len(inbox)
-        if upto is not None:
-            end = bisect_right(inbox, upto, key=lambda message: message.seq)
-        return inbox[start:end]
+            mine = [message for name in names for message in self.visible(user, name)]
+            self._inboxes[user] = sorted(mine, key=_seq)
+        return _between(self._inboxes[user], after, upto)
+
+    def places(self, user: str) -> set[Place]:
+        """Where all messages are that belong into a user's inbox."""
+        if user not in self._places:
+            self._places[user] = set(map(place, self.inbox(user)))
+        return self._places[user]
 
     def wrote(self, who: Who, message: Message) -> bool:
         """Whether this very device tried to send the message."""
@@ -229,6 +233,16 @@ class Facts:
 def place(message: Message) -> Place:
     """Where a message is."""
     return message.conversation, message.seq
+
+
+def _seq(message: Message) -> Seq:
+    return message.seq
+
+
+def _between(log: list[Message], after: Seq, upto: Seq | None) -> list[Message]:
+    """The messages with ``after < seq <= upto`` of a list in order."""
+    end = len(log) if upto is None else bisect_right(log, upto, key=_seq)
+    return log[bisect_right(log, after, key=_seq) : end]
 
 
 def _windows(log: list[Message]) -> dict[str, list[Window]]:

@@ -1,0 +1,196 @@
+"""One device of the demo: the SDK, and a record of all that it shows to its app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, Literal
+
+import msgspec
+
+from timewire import model
+from timewire.client import (
+    Acked,
+    Client,
+    Connected,
+    Disconnected,
+    Event,
+    Live,
+    MemoryStore,
+    Received,
+    Sent,
+    SqliteStore,
+    Store,
+    connect,
+)
+from timewire.errors import TimewireError
+from timewire.testing.history import Attempt, History, HistoryRead, Holding, Shown, Way, Who
+from timewire.testing.servers import ServerProcess
+
+HISTORY_PAGE = 200
+
+
+class Gadget:
+    """A device that can be switched on and off.  ``file``: it keeps what it has there (SQLite)."""
+
+    def __init__(
+        self, who: Who, server: ServerProcess, history: History, file: Path | None = None
+    ) -> None:
+        self.who = who
+        self.state: Literal["off", "connecting", "catching up", "live"] = "off"
+        self.shown: list[Shown] = []
+        self.count: Counter[Way] = Counter()
+        self.scrolled: list[model.Message] = []
+        self.first: int | None = None
+        self.live = asyncio.Event()
+        self._server = server
+        self._history = history
+        self._file = file
+        self._kept = None if file else MemoryStore()
+        self._stack = AsyncExitStack()
+        self._answers: set[asyncio.Task[Any]] = set()
+        self._store: Store | None = None
+        self._switch = asyncio.Lock()
+        self._last_cursor = 0
+
+    async def switch_on(self) -> None:
+        """Connect, and show what comes, until switched off."""
+        async with self._switch:
+            if self._store is not None:
+                return
+            self.state = "connecting"
+            store = self._kept or SqliteStore(self._file or "")
+            token = self._server.token(self.who.user)
+            device = connect(self._server.url, token, device=self.who.device, store=store)
+            self.me: Client = await self._stack.enter_async_context(device)
+            self._store = store
+            self.first = self.cursor if self.first is None else self.first
+            self._reader = asyncio.create_task(self._read())
+
+    async def switch_off(self) -> None:
+        """Break off, as an app that is closed; what was queued goes out next time."""
+        async with self._switch:
+            if self._store is None:
+                return
+            self._last_cursor = self.cursor
+            self._store = None
+            await self._stack.aclose()
+            await self._reader
+            self.state = "off"
+            self.live.clear()
+
+    @property
+    def cursor(self) -> int:
+        """How far the device has come, by the text of its cursor."""
+        saved = self._store.load().cursor if self._store else None
+        return int(saved.pos) if saved else self._last_cursor
+
+    async def _read(self) -> None:
+        async for event in self.me.events():
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Received(message):
+                self._show(message, "push" if self.state == "live" else "page")
+            case Acked(message):
+                self._show(message, "ack")
+            case Connected():
+                self.state = "catching up"
+            case Live():
+                self.state = "live"
+                self.live.set()
+            case Disconnected():
+                self.state = "connecting"
+                self.live.clear()
+            case _:
+                raise RuntimeError(f"{self.who}: {event}")
+
+    def _show(self, message: model.Message, way: Way) -> None:
+        self.shown.append(Shown(message, way))
+        self.count[way] += 1
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def say(self, group: str, text: str, kind: str) -> None:
+        """Post a message; its answer is written down when it comes."""
+        body, began = {"text": text}, monotonic_ns()
+        posted = self.me.post(group, body, kind=kind)
+        task = asyncio.create_task(self._note(posted, began, group, kind, body))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def create(self, group: str, members: list[str], title: str) -> None:
+        """Make a group."""
+        change = model.Created("group", [self.who.user, *members], title)
+        await self._change(self.me.create(group, members, title=title), group, change)
+
+    async def add(self, group: str, user: str) -> None:
+        """Let somebody join."""
+        change = model.Members(joined=[user])
+        await self._change(self.me.add(group, [user]), group, change)
+
+    async def remove(self, group: str, user: str) -> None:
+        """Let somebody, perhaps oneself, leave."""
+        change = model.Members(left=[user])
+        await self._change(self.me.remove(group, [user]), group, change)
+
+    async def settle(self, group: str, text: str) -> None:
+        """Say a last word and wait until it, and all before it, is in every inbox."""
+        body = {"text": text}
+        sent = self.me.send(group, body, ack="synced")
+        await self._note(sent, monotonic_ns(), group, "text", body)
+
+    async def answered(self) -> None:
+        """Wait until everything said is answered."""
+        if self._answers:
+            await asyncio.wait(self._answers)
+
+    async def _change(self, asked: Awaitable[Sent], group: str, change: model.Change) -> None:
+        body = msgspec.to_builtins(change)
+        await self._note(asked, monotonic_ns(), group, body.pop("type"), body)
+
+    async def _note(
+        self, asked: Awaitable[Sent], began: int, group: str, kind: str, body: dict[str, Any]
+    ) -> None:
+        def note(outcome: Any, id: str, **answer: Any) -> None:
+            self._history.attempts.append(
+                Attempt(self.who, id, group, kind, body, began, monotonic_ns(), outcome, **answer)
+            )
+
+        try:
+            sent = await asked
+        except TimewireError as refusal:
+            note("refused", getattr(asked, "id", "?"), code=refusal.code)
+        else:
+            note("acked", sent.id, seq=sent.seq, time=sent.time)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def scroll_back(self, group: str) -> None:
+        """Read a group's history from its end to its beginning."""
+        before, more = None, True
+        while more:
+            began = monotonic_ns()
+            page = await self.me.history(group, before=before, limit=HISTORY_PAGE)
+            read = HistoryRead(
+                self.who.user,
+                group,
+                began,
+                monotonic_ns(),
+                HISTORY_PAGE,
+                tuple(page.messages),
+                page.has_more,
+                before=before,
+            )
+            self._history.reads.append(read)
+            self.scrolled += page.messages
+            before, more = page.messages[-1].seq if page.messages else None, page.has_more
+
+    def holding(self) -> Holding:
+        """What the device has, for the checker."""
+        return Holding(self.who, self.first or 0, self.cursor, tuple(self.shown))

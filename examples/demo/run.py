@@ -1,0 +1,105 @@
+"""A day of a busy IRC channel flows through Timewire, with a crash in the middle.
+
+    make demo
+    python examples/demo/run.py --seconds 20 --log some-day.txt
+
+Everything is real: a server process on its own data directory, killed with SIGKILL and started
+again; a device for each nick that says something, two for each of the busiest. At the end every
+device is compared with the log. Exit status 0: nothing was lost, doubled or out of order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import show
+from irc import Day, read_day
+from proof import prove
+from rich.console import Console
+from rich.text import Text
+from world import World
+
+from timewire.testing.servers import ServerProcess, running_server
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT.parent / "shared" / "data" / "ubuntu-irc"
+SHIPPED = ROOT / "examples" / "data" / "ubuntu-irc-2004-12-25.txt"
+DAY = "2004-12-25.txt"
+TOKEN_LIFE_S = 24 * 3600
+PLAIN_COLUMNS = 100
+
+
+async def demo(day: Day, seconds: float, port: int, stay: bool) -> int:
+    """Play a day; the exit status."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS)
+    with tempfile.TemporaryDirectory(prefix="timewire-demo-") as directory:
+        devices = Path(directory, "devices")
+        devices.mkdir()
+        async with running_server(Path(directory, "data"), port=port) as server:
+            console.print(f"[bold]Timewire[/] {server.url}, its data in {server.data}")
+            world = World(day, server, devices)
+            async with show.watching(world, console):
+                await world.play(seconds)
+            with console.status("comparing every device with the log ..."):
+                proof = prove(world)
+            console.print(show.verdict(proof, world))
+            console.print(Text(show.CITATION.format(title=day.title), "dim"))
+            if stay:
+                await _stay(server, world, console)
+            await server.stop()
+    return 0 if proof.good else 1
+
+
+async def _stay(server: ServerProcess, world: World, console: Console) -> None:
+    """Leave the server up, and say how to look at it."""
+    command = Path(sys.executable).with_name("timewire")
+    token = server.token(world.stars[0], life_s=TOKEN_LIFE_S)
+    console.print(f"\nThe server stays up at [bold cyan]{server.url}[/] (API: {server.url}/docs).")
+    console.print("Be", Text(world.stars[0], "bold"), "in another terminal:\n")
+    console.print(
+        Text(f"{command} chat --url {server.url} --token {token}", "green"), soft_wrap=True
+    )
+    console.print("\nCtrl-C ends it.")
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def _log(given: Path | None) -> Path:
+    """The log to play: the one asked for, else a day of the corpus, else the one shipped."""
+    if given is None and (CORPUS / DAY).exists():
+        return CORPUS / DAY
+    if given is not None and given.is_dir():
+        return given / DAY
+    return given or SHIPPED
+
+
+def main() -> int:
+    """Read the command line and play."""
+    parser = argparse.ArgumentParser(description="A real IRC day, played through Timewire.")
+    environ = os.environ.get("DEMO_LOG")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=Path(environ) if environ else None,
+        help="a log file, or the corpus's directory (also DEMO_LOG)",
+    )
+    parser.add_argument("--seconds", type=float, default=40, help="how long the day takes")
+    parser.add_argument("--port", type=int, default=0, help="the server's port; 0: a free one")
+    given = parser.parse_args()
+    interactive = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("CI") != "true"
+    try:
+        return asyncio.run(demo(read_day(_log(given.log)), given.seconds, given.port, interactive))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

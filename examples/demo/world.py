@@ -1,0 +1,203 @@
+"""The day, played: nicks become users, and what happens in the channel happens in a group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+from gadget import Gadget
+from irc import Day, Event
+
+from timewire.testing.history import Facts, History, Restart, Who
+from timewire.testing.servers import ServerProcess
+
+GROUP = "ubuntu"
+OPERATOR = "ChanServ"
+STARS = 10
+"""The busiest users: each of them has two devices."""
+
+AWAY = 1 / 3
+"""How much of the day a second device is offline."""
+
+DOWN_S = 0.5
+"""How long the server stays dead."""
+
+SETTLE_S = 30.0
+"""How long the devices may take to catch up at the end."""
+
+EXTRA_S = 120.0
+"""How much longer than planned a slow machine may take for the day."""
+
+MAX_NOTES = 6
+
+Act = Callable[[], object]
+
+
+class World:
+    """Everyone who takes part.  ``now``: how far the day has come, in its minutes."""
+
+    def __init__(self, day: Day, server: ServerProcess, directory: Path) -> None:
+        self.day = day
+        self.server = server
+        self.history = History()
+        self.now = 0.0
+        self.said = 0
+        self.server_up = True
+        self.notes: deque[tuple[str, str]] = deque(maxlen=MAX_NOTES)
+        self.lines: deque[Event] = deque(maxlen=MAX_NOTES)
+        self.on_note: Callable[[str, str], None] = lambda clock, text: None
+        self.stars = day.busiest(STARS)
+        self._directory = directory
+        self.operator = self._gadget(OPERATOR, "bot")
+        self.desktops = {nick: self._gadget(nick, "desktop") for nick in sorted(day.speakers())}
+        self.phones = {nick: self._gadget(nick, "phone") for nick in self.stars}
+        self.tablet = self._gadget(self.stars[0], "tablet")
+        self._people: dict[str, asyncio.Queue[Event | None]] = {}
+        self._tasks: asyncio.TaskGroup
+
+    def _gadget(self, user: str, device: str) -> Gadget:
+        """A device; those of the busiest keep what they have in files, the others in memory."""
+        rank = self.stars.index(user) if user in self.stars else None
+        file = None if rank is None else self._directory / f"{rank}-{device}.db"
+        return Gadget(Who(user, device), self.server, self.history, file)
+
+    @property
+    def gadgets(self) -> list[Gadget]:
+        """All devices."""
+        return [self.operator, *self.desktops.values(), *self.phones.values(), self.tablet]
+
+    @property
+    def head(self) -> int:
+        """SeqId of the newest message that anyone has."""
+        return self.operator.shown[-1].message.seq if self.operator.shown else 0
+
+    def note(self, text: str) -> None:
+        """Tell whoever watches."""
+        clock = self.day.clock(self.now)
+        self.notes.append((clock, text))
+        self.on_note(clock, text)
+
+    # -- the day --------------------------------------------------------------------------------
+
+    async def play(self, seconds: float) -> None:
+        """The whole day, in so many seconds of ours."""
+        try:
+            async with asyncio.timeout(seconds + EXTRA_S), asyncio.TaskGroup() as self._tasks:
+                await self._open()
+                plan = self._directions()
+                plan += [(one.at, partial(self._happen, one)) for one in self.day.events]
+                await self._follow(sorted(plan, key=lambda one: one[0]), seconds)
+                for mine in self._people.values():
+                    mine.put_nowait(None)
+            await self._close()
+        finally:
+            await asyncio.gather(*(gadget.switch_off() for gadget in self.gadgets))
+
+    async def _follow(self, plan: list[tuple[float, Act]], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        for at, act in plan:
+            due = begun + at / self.day.minutes * seconds
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.now = at
+            act()
+        self.now = self.day.minutes
+
+    async def _open(self) -> None:
+        await self.operator.switch_on()
+        here = [nick for nick in self.day.present if nick != OPERATOR]
+        await self.operator.create(GROUP, here, f"#ubuntu, {self.day.title}")
+        first = [self.desktops[nick] for nick in here if nick in self.desktops]
+        first += [self.desktops[nick] for nick in self.stars if self.desktops[nick] not in first]
+        await asyncio.gather(*(gadget.switch_on() for gadget in [*first, *self.phones.values()]))
+        self.note(f"{len(here)} people are in #ubuntu, {len(first) + STARS} devices online")
+
+    def _directions(self) -> list[tuple[float, Act]]:
+        """What the script adds to the day: devices that go offline, and the crash."""
+        whole = self.day.minutes
+        acts: list[tuple[float, Act]] = [(whole / 2, self._start(self._crash))]
+        for number, nick in enumerate(self.stars):
+            phone = self.phones[nick]
+            off = (1 - AWAY) * number / max(1, len(self.stars) - 1)
+            acts.append((whole * off, self._start(partial(self._lose, phone))))
+            acts.append((whole * (off + AWAY), self._start(partial(self._find, phone))))
+        return acts
+
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Act:
+        return lambda: self._tasks.create_task(work())
+
+    async def _lose(self, phone: Gadget) -> None:
+        await phone.switch_off()
+        self.note(f"{phone.who} goes offline at {phone.cursor:,}")
+
+    async def _find(self, phone: Gadget) -> None:
+        had = phone.count["page"]
+        await phone.switch_on()
+        await phone.live.wait()
+        self.note(f"{phone.who} is back and has pulled {phone.count['page'] - had:,}")
+
+    async def _crash(self) -> None:
+        self.server_up = False
+        await self.server.kill()
+        self.note("kill -9: the server is dead")
+        await asyncio.sleep(DOWN_S)
+        await self.server.start()
+        self.server_up = True
+        self.history.restarts.append(Restart(monotonic_ns()))
+        self.note("the server is back on the same data")
+
+    def _happen(self, event: Event) -> None:
+        """Hand an event to the person it is about."""
+        if event.nick not in self._people:
+            self._people[event.nick] = asyncio.Queue()
+            self._tasks.create_task(self._live(event.nick))
+        self._people[event.nick].put_nowait(event)
+
+    async def _live(self, nick: str) -> None:
+        """One person: does one thing after the other, on a device if it ever says anything."""
+        desktop = self.desktops.get(nick)
+        mine = self._people[nick]
+        while event := await mine.get():
+            if event.kind == "join":
+                if desktop and desktop.state == "off":
+                    await desktop.switch_on()
+                await self.operator.add(GROUP, nick)
+            elif event.kind == "leave":
+                await (desktop or self.operator).remove(GROUP, nick)
+            elif desktop:
+                desktop.say(GROUP, event.text, event.kind)
+                self.said += 1
+                self.lines.append(event)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    async def _close(self) -> None:
+        """Everything is answered and everywhere; a new device reads it all."""
+        await asyncio.gather(*(gadget.answered() for gadget in self.gadgets))
+        await self.operator.settle(GROUP, "That was the day.")
+        await self.tablet.switch_on()
+        await self.tablet.scroll_back(GROUP)
+        self.note(f"{self.tablet.who} is new and has read back {len(self.tablet.scrolled):,}")
+        await self.operator.scroll_back(GROUP)
+        await self._settle()
+        for gadget in self.gadgets:
+            self.history.holdings.append(gadget.holding())
+
+    async def _settle(self) -> None:
+        """Wait until nothing is missing anywhere, but not for ever."""
+        facts = Facts(self.history)
+
+        def lacks(gadget: Gadget) -> bool:
+            return len(gadget.shown) < len(facts.inbox(gadget.who.user, gadget.first or 0))
+
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                while any(map(lacks, self.gadgets)):  # noqa: ASYNC110 - nobody tells of it
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            self.note("some devices have not come to the end")
