@@ -364,6 +364,7 @@ def test_chat_needs_a_terminal(served: Served) -> None:
 
 
 def test_inspect_shows_what_a_running_server_has(served: Served, tmp_path: Path) -> None:
+    served.lines("create", "i0", user="alice")
     served.lines("create", "i1", user="alice")
     [seq] = served.lines("send", "i1", "hello", user="alice")
     [as_json] = served.lines("inspect", "--json", "--limit", "1000", user="")

@@ -21,7 +21,7 @@ def _restored() -> Iterator[None]:
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json")
     structlog.get_logger("timewire.test").info("listening", port=7)
-    logging.getLogger("aiohttp.server").warning("from %s", "a library")
+    logging.getLogger("asyncio").warning("from %s", "a library")
     captured = capsys.readouterr()
     first, second = (json.loads(line) for line in captured.err.splitlines())
 
