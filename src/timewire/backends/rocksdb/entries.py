@@ -4,12 +4,14 @@
     value   CRC-32 of key and rest | time, 8 bytes | flags, 1 byte | payload
 
 Names hold no control characters, so keys are in the order of (name, SeqId).  With ``KEYED`` the
-payload begins with the length (2 bytes) and bytes of the entry's idempotency key.
+payload begins with the length (2 bytes) and bytes of the entry's idempotency key.  Of a
+``REDACTED`` entry's payload only a digest is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from itertools import islice
 from struct import Struct
 from typing import Final, NamedTuple
@@ -45,6 +47,7 @@ class Row(NamedTuple):
     payload: bytes
     redacted: bool
     key: bytes | None
+    digest: bytes = b""
 
 
 def prefix(timeline: str) -> bytes:
@@ -75,9 +78,15 @@ def keyed(key: bytes, payload: bytes) -> bytes:
 
 def redacted(key: bytes, row: Row) -> bytes:
     """The value of an entry without its payload."""
+    rest = row.digest or digest(key, row.payload)
     if row.key is None:
-        return encode(key, pack_stamp(row.time, REDACTED), b"")
-    return encode(key, pack_stamp(row.time, REDACTED | KEYED), keyed(row.key, b""))
+        return encode(key, pack_stamp(row.time, REDACTED), rest)
+    return encode(key, pack_stamp(row.time, REDACTED | KEYED), keyed(row.key, rest))
+
+
+def digest(key: bytes, payload: bytes) -> bytes:
+    """What stays of a redacted payload: it tells a repeat of the entry from another one."""
+    return blake2b(payload, digest_size=16, key=blake2b(key, digest_size=16).digest()).digest()
 
 
 def decode(key: bytes, value: bytes) -> Row:
@@ -88,11 +97,13 @@ def decode(key: bytes, value: bytes) -> Row:
         (length,) = _KEY_LENGTH.unpack_from(payload)
         start = _KEY_LENGTH.size
         own, payload = payload[start : start + length], payload[start + length :]
-    return Row(time, payload, bool(flags & REDACTED), own)
+    if flags & REDACTED:
+        return Row(time, b"", True, own, payload)
+    return Row(time, payload, False, own)
 
 
 def checked(key: bytes, value: bytes) -> tuple[int, int, bytes]:
-    """Time, flags and payload of what is stored under a key.  Raises ``Damaged``."""
+    """Time, flags and the rest of what is stored under a key.  Raises ``Damaged``."""
     if len(value) < _HEAD_BYTES:
         raise error("damaged", timeline=timeline_of(key), seq=seq_of(key))
     crc, time, flags = _HEAD.unpack_from(value)
@@ -111,9 +122,9 @@ def peek(value: bytes) -> tuple[int, bytes | None]:
     return time, value[start : start + length]
 
 
-def same(row: Row, payload: bytes) -> bool:
-    """Whether an entry can have been written with this payload: a redacted one with any."""
-    return row.redacted or row.payload == payload
+def same(key: bytes, row: Row, payload: bytes) -> bool:
+    """Whether an entry was written with this payload."""
+    return row.digest == digest(key, payload) if row.redacted else row.payload == payload
 
 
 # Reading a family ------------------------------------------------------------------------------

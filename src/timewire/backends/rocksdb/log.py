@@ -158,7 +158,7 @@ class RocksLog:
         place = prefix(known.conversation) + pack_seq(known.seq)
         value = self._engine.family(MESSAGES).get(place)
         try:
-            if value is not None and not same(decode(place, value), draft.payload):
+            if value is not None and not same(place, decode(place, value), draft.payload):
                 return error("id_reused", id=draft.id)
         except TimewireError as damaged:
             return damaged
@@ -204,8 +204,8 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, _, payload = checked(key, value)
-                found.append(Stored(ref.seq, time, ref.conversation, payload))
+                time, flags, payload = checked(key, value)
+                found.append(Stored(ref.seq, time, ref.conversation, b"" if flags else payload))
         return found
 
     async def read(self, after: Seq, limit: int = MAX_READ_MESSAGES) -> list[Stored]:
@@ -230,7 +230,8 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                _, _, message.payload = checked(key, value)
+                _, flags, payload = checked(key, value)
+                message.payload = b"" if flags else payload
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:

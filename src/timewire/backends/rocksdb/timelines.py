@@ -190,7 +190,7 @@ class RocksTimelines(EntryStore):
 
     def _same(self, tail: _Tail, seq: Seq, payload: bytes) -> bool:
         row = self._row(tail, seq)
-        return row is not None and same(row, payload)
+        return row is not None and same(tail.start + pack_seq(seq), row, payload)
 
     def _row(self, tail: _Tail, seq: Seq) -> Row | None:
         """An entry as staged."""
