@@ -66,7 +66,7 @@ def test_the_environment_gives_text_for_every_type() -> None:
 
 
 def test_variables_of_the_command_line_are_no_keys() -> None:
-    environ = {f"TIMEWIRE_{name}": "x" for name in ("URL", "TOKEN", "USER", "DEVICE", "CONFIG")}
+    environ = {f"TIMEWIRE_{name}": "x" for name in ("URL", "TOKEN", "USER", "CONFIG")}
     assert load({}, environ) == Config()
 
 

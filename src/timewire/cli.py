@@ -46,6 +46,11 @@ class _Commands(TyperGroup):
             told = f"{path}: {fault.message}" if path else fault.message
             _complain(f"{told} ({reason})" if reason else told)
             raise typer.Exit(EXIT_USAGE if fault.code == "bad_config" else EXIT_REFUSED) from None
+        except BrokenPipeError:
+            # Whoever reads what we print may stop at any time.  Python flushes stdout once more
+            # at exit, and would complain then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
         except OSError as fault:
             _complain(str(fault))
             raise typer.Exit(EXIT_REFUSED) from None

@@ -195,7 +195,7 @@ SECTIONS: Final = {
 
 ENV_PREFIX: Final = "TIMEWIRE_"
 
-_OTHER_VARIABLES: Final = frozenset({"config", "url", "token", "user", "device"})
+_OTHER_VARIABLES: Final = frozenset({"config", "url", "token", "user"})
 """Read by the command line itself, not settings of a server."""
 
 _KUBERNETES: Final = re.compile(r"service_(host|port)|service_port_\w+|port_\d+_\w+")

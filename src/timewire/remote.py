@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -100,15 +100,6 @@ def _connect(command: str, url: str, token: str, store: str = "") -> Client:
     )
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command.  Whoever reads what it prints may stop reading at any time."""
-    try:
-        asyncio.run(work)
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def say(line: str) -> None:
     """Print a line, at once: somebody may be waiting for it at the other end of a pipe."""
     sys.stdout.write(line + "\n")
@@ -160,7 +151,7 @@ def send(
                 sent = await me.send(name, said, kind=kind, id=id or None)
                 say(to_json(sent) if as_json else str(sent.seq))
 
-    _run(work())
+    asyncio.run(work())
 
 
 def tail(
@@ -201,7 +192,7 @@ def tail(
                 elif isinstance(event, Disconnected):
                     _warn(f"no connection: {event.reason}")
 
-    _run(work())
+    asyncio.run(work())
 
 
 def history(
@@ -239,7 +230,7 @@ def history(
                     return
                 show(message, me.user)
 
-    _run(work())
+    asyncio.run(work())
 
 
 def create(
@@ -265,7 +256,7 @@ def create(
             made = await me.create(conversation, members or [], title=title)
             say(str(made.seq))
 
-    _run(work())
+    asyncio.run(work())
 
 
 def chat(
@@ -296,7 +287,7 @@ def chat(
         async with _connect("chat", url, _token(token, user, data), store) as me:
             await Screen(me).run()
 
-    _run(work())
+    asyncio.run(work())
 
 
 # Their parts -----------------------------------------------------------------------------------
