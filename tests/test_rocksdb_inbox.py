@@ -51,10 +51,10 @@ async def store(tmp_path: Path) -> AsyncIterator[RocksStore]:
 
 def test_a_row_for_all_who_get_the_same() -> None:
     users = ["a", "b", "c"]
-    rows = list(pack_rows([delivery(seq, "team", users) for seq in (3, 4, 7)]))
-    assert len(rows) == 1
-    assert rows[0][0] is users
-    assert unpack(rows[0][1], 0, MAX_SEQ, 10) == [Ref(3, "team"), Ref(4, "team"), Ref(7, "team")]
+    rows = pack_rows([delivery(seq, "team", users) for seq in (3, 4, 7)])
+    assert list(rows) == users
+    assert rows["a"] is rows["b"] is rows["c"]
+    assert unpack(rows["a"], 0, MAX_SEQ, 10) == [Ref(3, "team"), Ref(4, "team"), Ref(7, "team")]
 
 
 def test_a_row_a_user_when_they_differ() -> None:
@@ -66,7 +66,7 @@ def test_a_row_a_user_when_they_differ() -> None:
         delivery(4, "team", [*team, "d"]),  # somebody has joined
         delivery(5, "a-c", pair),
     ]
-    rows = {user: row for users, row in pack_rows(deliveries) for user in users}
+    rows = pack_rows(deliveries)
     everything = {user: unpack(row, 0, MAX_SEQ, 10) for user, row in rows.items()}
     t1, p2, t3, t4, p5 = (Ref(d.message.seq, d.message.conversation) for d in deliveries)
     assert everything == {"a": [t1, p2, t3, t4, p5], "b": [t1, t3, t4], "c": [p2, p5], "d": [t4]}
@@ -96,7 +96,7 @@ def test_a_row_gives_what_is_in_its_range(
     )
     refs = [Ref(seq, name) for seq, name in zip(numbers, conversations, strict=True)]
     deliveries = [delivery(ref.seq, ref.conversation, users[ref.conversation]) for ref in refs]
-    [(_, row)] = pack_rows(deliveries)
+    row = pack_rows(deliveries)["u"]
     assert unpack(row, after, upto, room) == [ref for ref in refs if after < ref.seq <= upto][:room]
 
 

@@ -87,13 +87,10 @@ class RocksInbox:
         for bucket, newest in self._state.newest.items():
             if newest <= after:
                 continue
-            for key, row in self._engine.family(_name(bucket)).forward(first, end):
-                found += unpack(row, after, upto, limit + 1 - len(found))
-                if len(found) > limit:
-                    return found[:limit], True
-                if seq_of(key) >= upto:
-                    return found, False
-        return found, False
+            rows = self._engine.family(_name(bucket)).forward(first, end)
+            if not collect(found, rows, after, upto, limit + 1):
+                break
+        return found[:limit], len(found) > limit
 
     async def expire(self, before: int) -> None:
         # In their order, so that it is a prefix even when their width has been changed.
@@ -132,9 +129,8 @@ class RocksInbox:
         newest[bucket] = seq
         suffix = b"\0" + pack_seq(seq)
         put = batch.put
-        for users, row in pack_rows(some):
-            for user in users:
-                put(user.encode() + suffix, row, family.handle)
+        for user, row in pack_rows(some).items():
+            put(user.encode() + suffix, row, family.handle)
 
     def _remove(self, buckets: Iterable[int]) -> None:
         """Say that buckets are gone, before they are."""
@@ -182,8 +178,8 @@ class _Run:
         return b"%b%b%b%b" % (_pack_length(len(name)), name, _pack_length(count), numbers)
 
 
-def pack_rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes]]:
-    """What to write: users, and the row that they all get."""
+def pack_rows(deliveries: list[Delivery]) -> dict[str, bytes]:
+    """What to write: user -> row."""
     newest: dict[str, _Run] = {}
     runs: list[_Run] = []
     for delivery in deliveries:
@@ -196,22 +192,35 @@ def pack_rows(deliveries: list[Delivery]) -> Iterable[tuple[Iterable[str], bytes
             run = newest[message.conversation] = _Run(message.conversation, users, message.seq)
             runs.append(run)
     if len(runs) == 1:
-        return [(runs[0].users, runs[0].packed())]
+        return dict.fromkeys(runs[0].users, runs[0].packed())
     rows: dict[str, bytes] = {}
     for run in runs:
         packed = run.packed()
         for user in run.users:
             before = rows.get(user)
             rows[user] = packed if before is None else before + packed
-    return [((user,), row) for user, row in rows.items()]
+    return rows
+
+
+def collect(
+    found: list[Ref], rows: Iterable[tuple[bytes, bytes]], after: Seq, upto: Seq, wanted: int
+) -> bool:
+    """Add what rows hold of ``after < seq <= upto``; whether further rows may hold more."""
+    for key, row in rows:
+        start = 2 + (row[0] << 8 | row[1])
+        if len(row) == start + _SINGLE_BYTES:  # one reference, as most often
+            seq = int.from_bytes(row[start + 2 :], "big")
+            if after < seq <= upto:
+                found.append(Ref(seq, row[2:start].decode()))
+        else:
+            found += unpack(row, after, upto, wanted - len(found))
+        if len(found) >= wanted or seq_of(key) >= upto:
+            return False
+    return True
 
 
 def unpack(row: bytes, after: Seq, upto: Seq, room: int) -> list[Ref]:
     """A row's references with ``after < seq <= upto``, in order, at most ``room``."""
-    start = 2 + (row[0] << 8 | row[1])
-    if len(row) == start + _SINGLE_BYTES:  # one reference, as most often
-        seq = int.from_bytes(row[start + 2 :], "big")
-        return [Ref(seq, row[2:start].decode())] if after < seq <= upto else []
     found: list[Ref] = []
     at = runs = 0
     while at < len(row):
