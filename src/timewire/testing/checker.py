@@ -359,8 +359,8 @@ def devices_converge(facts: Facts) -> Iterator[str]:
 def recovery_is_whole(facts: Facts) -> Iterator[str]:
     """After a crash it is the same log, and fan-out that was cut off is completed.
 
-    So nothing waits for a device that has come to the end, and every inbox reaches the last
-    message.
+    So nothing waits for a device that has come to the end, by pushes or by pulling, and every
+    inbox reaches the last message.
     """
     bases: dict[str, set[str]] = defaultdict(set)
     for start in facts.history.starts:

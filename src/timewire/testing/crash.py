@@ -70,12 +70,13 @@ async def run(seed: int, directory: Path, plan: Plan = SHORT) -> History:
             who: Witness(who, history, lambda: server.url, tokens[who.user]) for who in DEVICES
         }
         await _live_through_crashes(server, everyone, chance, plan)
-        async with _online(everyone.values()):
-            await _settle(everyone[FOUNDER], everyone.values())
-        async with _online(everyone.values()):
-            await asyncio.gather(*(witness.live.wait() for witness in everyone.values()))
+        witnesses = list(everyone.values())
+        async with _online(witnesses):
+            await _settle(everyone[FOUNDER], witnesses)
+        async with _online(witnesses):
+            await asyncio.gather(*(witness.live.wait() for witness in witnesses))
             await _probe(server, everyone[FOUNDER])
-            await _read_back(everyone.values())
+            await _read_back(witnesses)
         await server.stop()
     await _dump_inboxes(directory / "data", history)
     return history
@@ -185,11 +186,24 @@ def _somewhere(witness: Witness, chance: random.Random) -> dict[str, int]:
 # The end ---------------------------------------------------------------------------------------
 
 
-async def _settle(last: Witness, witnesses: Iterable[Witness]) -> None:
-    """Have every command answered, and everything put into the inboxes."""
+async def _settle(last: Witness, witnesses: Sequence[Witness]) -> None:
+    """Have every command answered, and everything pushed to devices that are all live.
+
+    What they have then is written down too: here a device must be complete by pushes alone.
+    """
+    await asyncio.gather(*(witness.quiet() for witness in witnesses))
+    await asyncio.gather(*(witness.live.wait() for witness in witnesses))
+    for witness in witnesses:
+        await witness.submit(Send(f"{witness.who} late", GROUP, {"text": "good night"}))
     await asyncio.gather(*(witness.quiet() for witness in witnesses))
     await last.submit(Send("last", "self:alice", {"text": "the end"}, ack="synced"))
     await last.quiet()
+    await _hold(witnesses)
+
+
+async def _hold(witnesses: Iterable[Witness]) -> None:
+    for witness in witnesses:
+        witness.history.holdings.append(await witness.hold())
 
 
 async def _probe(server: ServerProcess, witness: Witness) -> None:
@@ -237,13 +251,13 @@ async def _come_back(
         )
 
 
-async def _read_back(witnesses: Iterable[Witness]) -> None:
+async def _read_back(witnesses: Sequence[Witness]) -> None:
     """Everyone reads everything, and each device says what it has."""
     for witness in witnesses:
         if witness.who.device == "phone":
             async for state in witness.conversations():
                 await witness.read_all(state["conversation"], PAGE)
-        witness.history.holdings.append(await witness.hold())
+    await _hold(witnesses)
 
 
 async def _dump_inboxes(data: Path, history: History) -> None:

@@ -35,6 +35,9 @@ from timewire.testing.history import (
 
 RECONNECT_PAUSE_S: Final = 0.03
 RETRY_PAUSE_S: Final = 0.05
+MAX_PAGE_MESSAGES: Final = 1000
+"""A server's default for the largest page."""
+
 _BROKEN: Final = (Closed, aiohttp.ClientError, ConnectionError, TimeoutError, OSError)
 
 clock = time.monotonic_ns
@@ -261,12 +264,16 @@ class Witness:
         return read
 
     async def read_all(self, conversation: str, limit: int) -> None:
-        """All history of a conversation, forward, and its newest page backward."""
-        after, more = 0, True
+        """All history of a conversation, forward, and then backward in a page that just holds it.
+
+        Such a page tells whether ``has_more`` is exact.
+        """
+        after, more, total = 0, True, 0
         while more and (page := await self.read(conversation, limit, after=after)):
             more = page.has_more
+            total += len(page.messages)
             after = page.messages[-1].seq if page.messages else after
-        await self.read(conversation, limit)
+        await self.read(conversation, min(max(total, 1), MAX_PAGE_MESSAGES))
 
     async def conversations(self) -> AsyncIterator[Frame]:
         """The user's conversations."""
