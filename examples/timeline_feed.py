@@ -50,7 +50,7 @@ async def main(directory: str) -> None:
         await feed.post("ada", "The engine weaves algebraic patterns.", "ada-1")
         mistake = await feed.post("bob", "First!", "bob-1")
         await feed.post("cleo", "Hello from Alexandria.", "cleo-1")
-        await feed.post("ada", "The engine weaves algebraic patterns.", "ada-1")  # a retry: no double
+        await feed.post("ada", "The engine weaves algebraic patterns.", "ada-1")  # a retry
         print("bob's home: ", *await feed.home("bob"), sep="\n  ")
         await feed.store.redact("posts:bob", mistake)  # taken back: gone from every home
         print("cleo's home:", *await feed.home("cleo"), sep="\n  ")
