@@ -242,6 +242,39 @@ async def test_a_mark_reaches_far_and_is_moved_in_time(
     await store.aclose()
 
 
+# Fetching ---------------------------------------------------------------------------------------
+
+
+async def test_fetching_is_the_same_whatever_lies_between(store: RocksStore) -> None:
+    """One stretch of a conversation is read at once: dense or not, in order or not, with gaps."""
+    for start in range(0, 600, 100):
+        names = ["dense" if number % 50 else "sparse" for number in range(start, start + 100)]
+        drafts = [draft(start + i, name) for i, name in enumerate(names)]
+        await put(store, *drafts)
+    log = await store.log.read(0)
+    dense = [Ref(m.seq, "dense") for m in log if m.conversation == "dense"]
+    sparse = [Ref(m.seq, "sparse") for m in log if m.conversation == "sparse"]
+    await store.messages.redact("dense", dense[3].seq)
+    payloads = {m.seq: m.payload for m in log} | {dense[3].seq: b""}
+
+    for refs in (
+        dense[:500],
+        dense[:20],
+        dense[:500:25],
+        dense[:40][::-1],
+        [*dense[:30], *sparse, *dense[30:60]],
+        [*dense[:10], Ref(sparse[1].seq, "dense"), Ref(10**9, "dense"), *dense[300:310]],
+        sparse,
+        [dense[5]] * 20,
+    ):
+        found = await store.log.fetch(refs)
+        there = [ref for ref in refs if ref in dense or ref in sparse]
+        assert [(m.seq, m.conversation) for m in found] == [
+            (ref.seq, ref.conversation) for ref in there
+        ]
+        assert [m.payload for m in found] == [payloads[ref.seq] for ref in there]
+
+
 # Damage -----------------------------------------------------------------------------------------
 
 

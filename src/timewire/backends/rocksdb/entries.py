@@ -28,6 +28,9 @@ SEQ_BYTES: Final = 8
 PAST: Final = b"\1"
 """In place of the 0 after a name: past every key that begins with the name."""
 
+MIN_SCAN_KEYS: Final = 16
+"""Keys from which on reading a stretch at once is cheaper than reading one by one."""
+
 pack_seq: Final = Struct(">Q").pack
 _unpack_seq = Struct(">Q").unpack
 pack_stamp: Final = Struct(">QB").pack
@@ -138,6 +141,18 @@ def get(family: Family, timeline: str, seqs: Sequence[Seq]) -> list[Entry | None
         None if value is None else to_entry(timeline, key, value)
         for key, value in zip(keys, family.get_all(keys), strict=True)
     ]
+
+
+def get_near(family: Family, keys: list[bytes]) -> list[bytes | None]:
+    """The values of keys.  Those of one stretch of a timeline are found in one go, when dense."""
+    if len(keys) < MIN_SCAN_KEYS or keys[0][:-SEQ_BYTES] != keys[-1][:-SEQ_BYTES]:
+        return family.get_all(keys)
+    stretch = islice(family.forward(keys[0], keys[-1] + b"\0"), 2 * len(keys))
+    found: dict[bytes, bytes | None] = dict(stretch)
+    missing = [key for key in keys if key not in found]
+    if missing:
+        found.update(zip(missing, family.get_all(missing), strict=True))
+    return [found.get(key) for key in keys]
 
 
 def forward(family: Family, timeline: str, first: Seq, last: Seq) -> Iterator[tuple[bytes, bytes]]:

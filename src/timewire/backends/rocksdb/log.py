@@ -25,6 +25,7 @@ from timewire.backends.rocksdb.entries import (
     checked,
     decode,
     encode,
+    get_near,
     pack_seq,
     pack_stamp,
     prefix,
@@ -257,7 +258,7 @@ class RocksLog:
     # -- inside ---------------------------------------------------------------------------------
 
     def _get(self, keys: list[bytes]) -> list[bytes | None]:
-        return self._engine.family(MESSAGES).get_all(keys)
+        return get_near(self._engine.family(MESSAGES), keys)
 
     def _newest(self) -> Seq:
         keys = self._engine.family(LOG).backward(pack_seq(1), pack_seq(MAX_SEQ))
