@@ -412,6 +412,12 @@ def device_overtakes_itself(history: History) -> None:
     in_attempt(history, "b4", began=800, ended=890)
 
 
+def retry_loses_its_place(history: History) -> None:
+    """Alice always was a member: what she sent first was not refused unheard."""
+    body = next(one.body for one in history.attempts if one.id == "t1")
+    history.attempts.append(Attempt(PHONE, "t1", "team", "text", body, 1, 1, "unknown"))
+
+
 def read_skips(history: History) -> None:
     in_reads(history, "bob", without(3))
 
@@ -607,6 +613,7 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (5, time_runs_back),
     (6, answer_before_question),
     (6, device_overtakes_itself),
+    (6, retry_loses_its_place),
     (7, read_skips),
     (7, read_is_stale),
     (7, read_is_cut_short),
@@ -673,6 +680,13 @@ def test_a_send_that_was_refused_for_now_may_stand_later() -> None:
     history = good()
     first = Attempt(BOB, "b4", "team", "text", {}, 2, 3, "refused", code="too_busy")
     history.attempts.append(first)
+    assert check(history) == []
+
+
+def test_a_refusal_that_was_not_heard_excuses_the_order() -> None:
+    """Carol was no member, was told so in vain, came back, and sent again what she had said."""
+    history = good()
+    history.attempts.append(Attempt(CAROL, "l", "team", "members", LEAVE, 1, 1, "unknown"))
     assert check(history) == []
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from timewire.model import CREATED, Message, Seq, implied_members
+from timewire.model import CREATED, Message, Seq, Window, implied_members
 from timewire.testing.history import (
     Attempt,
     Facts,
@@ -168,37 +168,51 @@ def order_is_real_time(facts: Facts) -> Iterator[str]:
     """What was acked before another send began stands before it; a device's sends keep their order.
 
     Otherwise an answer could stand before its question.  A send that was refused and tried again
-    takes its place anew.
+    takes its place anew; and one without an answer may have been refused, if its sender was not a
+    member all the time.
     """
     conversations: dict[str, list[list[Attempt]]] = defaultdict(list)
     for attempts in facts.attempts.values():
         if any(attempt.outcome == "acked" for attempt in attempts):
             conversations[attempts[0].conversation].append(attempts)
     for name, sends in conversations.items():
-        yield from _acked_before_begun(name, sends)
-        yield from _device_order(name, sends)
+        ends = [(one.ended, one.seq) for send in sends for one in send if one.outcome == "acked"]
+        for earlier, later in _overtaken(ends, sends):
+            yield f"{name}: {later} began after {earlier} was acked"
+        for who, own in _of_devices(sends).items():
+            steady = _always_member(facts, who.user, name)
+            pick = min if steady else max
+            ends = [(pick(one.began for one in send), _acked_seq(send)) for send in own]
+            for earlier, later in _overtaken(ends, own):
+                yield f"{name}: {who} sent {earlier} before {later}"
 
 
-def _acked_before_begun(name: str, sends: list[list[Attempt]]) -> Iterator[str]:
-    ends = sorted((one.ended, one.seq) for send in sends for one in send if one.outcome == "acked")
+def _overtaken(
+    ends: list[tuple[int, Seq]], sends: list[list[Attempt]]
+) -> Iterator[tuple[Seq, Seq]]:
+    """The SeqIds of what came to an end, and of what began after it and has a smaller one."""
+    ends = sorted(ends)
     newest, passed = 0, 0
     for began, seq in sorted((min(one.began for one in send), _acked_seq(send)) for send in sends):
         while passed < len(ends) and ends[passed][0] < began:
             newest = max(newest, ends[passed][1])
             passed += 1
         if seq < newest:
-            yield f"{name}: {seq} began after {newest} was acked"
+            yield newest, seq
 
 
-def _device_order(name: str, sends: list[list[Attempt]]) -> Iterator[str]:
-    devices: dict[Who, list[tuple[int, Seq]]] = defaultdict(list)
+def _of_devices(sends: list[list[Attempt]]) -> dict[Who, list[list[Attempt]]]:
+    """Sends that were never refused, by device."""
+    devices: dict[Who, list[list[Attempt]]] = defaultdict(list)
     for send in sends:
         if all(one.outcome != "refused" for one in send):
-            devices[send[0].who].append((min(one.began for one in send), _acked_seq(send)))
-    for who, order in devices.items():
-        for one, other in pairwise(sorted(order)):
-            if one[0] < other[0] and one[1] > other[1]:
-                yield f"{name}: {who} sent {one[1]} before {other[1]}"
+            devices[send[0].who].append(send)
+    return devices
+
+
+def _always_member(facts: Facts, user: str, conversation: str) -> bool:
+    log = facts.timelines.get(conversation)
+    return bool(log) and facts.windows[conversation].get(user) == [Window(log[0].seq)]
 
 
 def reads_are_complete(facts: Facts) -> Iterator[str]:
