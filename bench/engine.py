@@ -24,6 +24,7 @@ from timewire.errors import TimewireError
 from timewire.inbox import Delivery
 from timewire.log import MessageLog
 from timewire.model import Draft, Stored, encode_stored
+from timewire.server import COLLECTOR_THRESHOLDS
 
 BATCH: Final = 1000
 BATCHES_A_TURN: Final = 5
@@ -114,7 +115,9 @@ async def _in_turns(
     took = [0.0, 0.0]
     count, until = 0, perf_counter() + seconds
     collecting = gc.isenabled()
-    gc.enable()  # as in a server
+    thresholds = gc.get_threshold()
+    gc.enable()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     try:
         while not count or perf_counter() < until:
             for side, make in enumerate((ours, bares)):
@@ -125,6 +128,7 @@ async def _in_turns(
                 took[side] += perf_counter() - began
             count += BATCHES_A_TURN * BATCH
     finally:
+        gc.set_threshold(*thresholds)
         if not collecting:
             gc.disable()
     return {

@@ -37,6 +37,9 @@ EXPIRY_PASSES: Final = 20
 
 MAX_EXPIRY_PAUSE_S: Final = 3600.0
 
+COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
+"""Of Python's garbage collector, by generation."""
+
 logger = structlog.get_logger("timewire.server")
 
 
@@ -252,7 +255,7 @@ def _tame_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _policy(config: Config) -> Policy:
