@@ -12,21 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from timewire import model
-from timewire.client import (
-    Acked,
-    Client,
-    Connected,
-    Disconnected,
-    Event,
-    Live,
-    MemoryStore,
-    Received,
-    Sent,
-    SqliteStore,
-    Store,
-    connect,
-)
+import timewire
+from timewire import Acked, Client, Connected, Disconnected, Live, Received, Sent, model
+from timewire.client import Event, MemoryStore, SqliteStore, Store
 from timewire.errors import TimewireError
 from timewire.testing.history import Attempt, History, HistoryRead, Holding, Shown, Way, Who
 from timewire.testing.servers import ServerProcess
@@ -65,7 +53,7 @@ class Gadget:
             self.state = "connecting"
             store = self._kept or SqliteStore(self._file or "")
             token = self._server.token(self.who.user)
-            device = connect(self._server.url, token, device=self.who.device, store=store)
+            device = timewire.connect(self._server.url, token, device=self.who.device, store=store)
             self.me: Client = await self._stack.enter_async_context(device)
             self._store = store
             self.first = self.cursor if self.first is None else self.first
