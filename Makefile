@@ -55,7 +55,8 @@ bench: setup ## measure; BENCH_ARGS are handed on
 serve: setup ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)
 
-soak: setup ## the long run; SOAK_ARGS are handed on
+soak: setup ## the long runs: crash after crash, then growth; SOAK_ARGS go to the latter
+	$(PY) -m timewire.testing.crash --first 1000 --seeds 200 --kills 5
 	$(PY) -m bench soak $(SOAK_ARGS)
 
 # The dev lock is solved under the runtime lock, so both name the same versions.

@@ -12,7 +12,8 @@ from timewire.protocol import ResetReason
 class Received(msgspec.Struct, frozen=True):
     """A message that this device did not have: somebody else's, or one's own from another device.
 
-    Each message comes once, and those of one conversation in the order of their SeqIds.
+    Each message comes once.  Received messages of one conversation come in the order of their
+    SeqIds; an ``Acked`` one of one's own may come before an older one of somebody else's.
     """
 
     message: Message
