@@ -30,9 +30,10 @@ from timewire.client import (
 )
 from timewire.client import session as session_module
 from timewire.client.store import Change
+from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Cursor, Send
+from timewire.protocol import Cursor
 from timewire.server import Server
 from timewire.testing.servers import ServerProcess, running_server, serving
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from timewire import commands
 from timewire import protocol as wire
 from timewire.client import session as session_module
 from timewire.client.events import (
@@ -32,10 +33,12 @@ from timewire.client.events import (
     Reset,
 )
 from timewire.client.session import Effects, Session, State
-from timewire.client.store import Change, MemoryStore, Owner, Saved, SqliteStore, Store
+from timewire.client.sqlite_store import SqliteStore
+from timewire.client.store import Change, MemoryStore, Owner, Saved, Store
+from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, Retryable, TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Cursor, Send
+from timewire.protocol import Cursor
 
 LIMITS = wire.Limits(frame_bytes=4096, body_bytes=1024, page_entries=50, sends_in_flight=3)
 
@@ -184,15 +187,20 @@ def test_an_ack_makes_the_message() -> None:
     ("command", "conversation", "kind", "body"),
     [
         (
-            wire.Create("a", "team", ["bob", "alice", "bob"], "Team"),
+            commands.Create("a", "team", ["bob", "alice", "bob"], "Team"),
             "team",
             "created",
             {"kind": "group", "members": ["alice", "bob"], "title": "Team"},
         ),
-        (wire.Add("a", "team", ["eve", "eve"]), "team", "members", {"joined": ["eve"], "left": []}),
-        (wire.Remove("a", "team", ["bob"]), "team", "members", {"joined": [], "left": ["bob"]}),
         (
-            wire.MarkRead("a", "team", 5),
+            commands.Add("a", "team", ["eve", "eve"]),
+            "team",
+            "members",
+            {"joined": ["eve"], "left": []},
+        ),
+        (commands.Remove("a", "team", ["bob"]), "team", "members", {"joined": [], "left": ["bob"]}),
+        (
+            commands.MarkRead("a", "team", 5),
             "self:alice",
             "read",
             {"conversation": "team", "seq": 5},

@@ -7,20 +7,14 @@ from typing import Any
 import pytest
 
 from timewire.backends.memory import MemoryLog, MemoryStore
+from timewire.commands import Add, Create, MarkRead, Remove, Send
 from timewire.errors import TimewireError, error
-from timewire.model import (
-    MAX_BODY_DEPTH,
-    Draft,
-    Message,
-    Receipt,
-    Seq,
-    Stored,
-    decode_message,
-)
-from timewire.protocol import Ack, Add, Create, MarkRead, Remove, Send
+from timewire.kinds import MAX_BODY_DEPTH
+from timewire.model import Draft, Message, Receipt, Seq, Stored, decode_message
+from timewire.permits import MAX_TITLE_BYTES
+from timewire.protocol import Ack
 from timewire.send import (
     MAX_QUEUE_REQUESTS,
-    MAX_TITLE_BYTES,
     Command,
     Outcome,
     Request,

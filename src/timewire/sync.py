@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from timewire.clock import Clock, wall_clock
 from timewire.inbox import Inbox
 from timewire.log import MessageLog
 from timewire.model import MAX_SEQ, Seq, Stored, message_head, message_json
@@ -41,9 +42,10 @@ class Pulled(msgspec.Struct, frozen=True):
 class Sync:
     """Reads inboxes."""
 
-    def __init__(self, log: MessageLog, inbox: Inbox) -> None:
+    def __init__(self, log: MessageLog, inbox: Inbox, clock: Clock = wall_clock) -> None:
         self._log = log
         self._inbox = inbox
+        self._clock = clock
 
     def base(self, user: str) -> str:
         """The cursor base of a user: names the log's epoch and, without saying it, the user."""
@@ -81,19 +83,19 @@ class Sync:
         stored = await self._log.fetch(refs)
         # An expiry may have passed between the check and the scan: look again, having read.
         self.check(after)
-        messages, position = _page(stored)
+        messages, position = _page(stored, self._clock())
         if len(messages) < len(stored):
             return Pulled(messages, position, has_more=True)
         return Pulled(messages, refs[-1].seq if more else upto, more)
 
 
-def _page(stored: list[Stored]) -> tuple[list[bytes], Seq]:
+def _page(stored: list[Stored], now: int) -> tuple[list[bytes], Seq]:
     """The JSON of as many messages as a page may hold, and the SeqId of the last."""
     messages: list[bytes] = []
     size, position = 0, 0
     for message in stored:
         head = message_head(message.conversation)
-        text = message_json(head, message.seq, message.time, message.payload)
+        text = message_json(head, message.seq, message.time, message.payload, now)
         size += len(text)
         if messages and size > MAX_PULL_BYTES:
             break

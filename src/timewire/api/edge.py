@@ -15,7 +15,7 @@ from aiohttp import web
 
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
-from timewire.model import check_id
+from timewire.names import check_id
 from timewire.protocol import JSON, problem
 
 BODY_TIMEOUT_S: Final = 10.0

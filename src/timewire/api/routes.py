@@ -13,22 +13,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from timewire.auth import TOKEN_LIFE_S
+from timewire.commands import Add, Create, MarkRead, Remove, Send
 from timewire.model import Seq
 from timewire.protocol import (
     Ack,
-    Add,
     ConversationPage,
-    Create,
     Cursor,
     GetHistory,
     HistoryPage,
     ListConversations,
     ListMembers,
-    MarkRead,
     MemberPage,
-    Remove,
     ResetReason,
-    Send,
 )
 
 MAX_WAIT_S: Final = 60

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import msgspec
 
 from timewire.backends.memory.directory import MemoryDirectory
-from timewire.backends.memory.timelines import MemoryTimelines, digest
+from timewire.backends.memory.timelines import MemoryTimelines
+from timewire.changes import is_repeat, rewrite, target
 from timewire.clock import Clock, wall_clock
 from timewire.errors import TimewireError, error
-from timewire.log import MAX_READ_MESSAGES
-from timewire.model import MAX_SEQ, Change, Draft, Entry, Receipt, Ref, Seq, Stored
+from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
+from timewire.model import MAX_SEQ, Change, Draft, Entry, MessageChange, Receipt, Ref, Seq, Stored
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -27,9 +29,9 @@ class _Record(msgspec.Struct):
     sender: str
     id: str
     payload: bytes
-    digest: bytes
     change: Change | None
     origin: object
+    expires: int
 
 
 class MemoryLog:
@@ -93,7 +95,8 @@ class MemoryLog:
         if seq is None:
             return None
         record = self._records[seq - 1]
-        if (record.conversation, record.digest) != (draft.conversation, digest(draft.payload)):
+        same = record.conversation == draft.conversation
+        if not same or not is_repeat(self._payload(record), draft.payload):
             return error("id_reused", id=draft.id)
         return Receipt(seq, record.time, repeated=True)
 
@@ -107,9 +110,9 @@ class MemoryLog:
                 draft.sender,
                 draft.id,
                 draft.payload,
-                digest(draft.payload),
                 draft.change,
                 draft.origin,
+                draft.expires,
             )
         )
         return Receipt(seq, time)
@@ -121,7 +124,9 @@ class MemoryLog:
             self._keys.pop((record.sender, record.id), None)
             self._keys[record.sender, record.id] = record.seq
         if record.change is not None:
-            self.directory.apply(record.seq, record.conversation, record.sender, record.change)
+            self.directory.apply(
+                record.seq, record.time, record.conversation, record.sender, record.change
+            )
         if record.seq > MAX_READ_MESSAGES:  # consumers this far behind find no origin
             self._records[record.seq - 1 - MAX_READ_MESSAGES].origin = None
 
@@ -143,9 +148,21 @@ class MemoryLog:
             entry = Entry(record.conversation, record.seq, record.time, record.payload)
             self.messages.put(entry)
             record.payload = b""
+            if target(record.change):
+                self._rewrite(record)
         self._head = len(self._records)
         self._tell()
         sync.set_result(None)
+
+    def _rewrite(self, record: _Record) -> None:
+        """What a durable message does to an earlier one."""
+        name, seq = record.conversation, target(record.change)
+        entry = self.messages.find(name, seq)
+        if entry is not None and entry.payload:
+            payload, others = _rewritten(entry.payload, record)
+            for other in others:
+                self.messages.rewrite(name, other, b"")
+            self.messages.rewrite(name, seq, payload)
 
     def _tell(self) -> None:
         self._news.set()
@@ -160,12 +177,31 @@ class MemoryLog:
             await asyncio.shield(self._sync)
         return answer
 
+    async def peek(self, conversation: str, seq: Seq) -> Stored | None:
+        self._check_open()
+        record = self._records[seq - 1] if 1 <= seq <= len(self._records) else None
+        if record is None or record.conversation != conversation:
+            return None
+        payload = self._payload(record)
+        for staged in self._records[max(seq, self._head) :]:
+            if payload and (staged.conversation, target(staged.change)) == (conversation, seq):
+                payload, _ = _rewritten(payload, staged)
+        return Stored(seq, record.time, conversation, payload)
+
+    async def sweep(self, now: int) -> int:
+        self._check_open()
+        found = [r for r in self._records[: self._head] if 0 < r.expires <= now]
+        for record in found[:MAX_SWEEP_MESSAGES]:
+            record.expires = 0
+            self.messages.rewrite(record.conversation, record.seq, b"")
+        return len(found[:MAX_SWEEP_MESSAGES])
+
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
         self._check_open()
         if len(refs) > MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
         return [
-            await self._stored(self._records[ref.seq - 1])
+            self._stored(self._records[ref.seq - 1])
             for ref in refs
             if 1 <= ref.seq <= self._head
             and self._records[ref.seq - 1].conversation == ref.conversation
@@ -178,7 +214,7 @@ class MemoryLog:
         if not 1 <= limit <= MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
         records = self._records[after : min(after + limit, self._head)]
-        return [await self._stored(record) for record in records]
+        return [self._stored(record) for record in records]
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
         while not self._closed:
@@ -197,11 +233,21 @@ class MemoryLog:
         await self.messages.aclose()
         self._tell()
 
-    async def _stored(self, record: _Record) -> Stored:
-        entry = await self.messages.get(record.conversation, record.seq)
-        payload = entry.payload if entry is not None else b""
+    def _stored(self, record: _Record) -> Stored:
+        payload = self._payload(record)
         return Stored(record.seq, record.time, record.conversation, payload, record.origin)
+
+    def _payload(self, record: _Record) -> bytes:
+        if record.seq > self._head:
+            return record.payload
+        entry = self.messages.find(record.conversation, record.seq)
+        return entry.payload if entry is not None else b""
 
     def _check_open(self) -> None:
         if self._closed:
             raise error("closed")
+
+
+def _rewritten(payload: bytes, record: _Record) -> tuple[bytes, Sequence[Seq]]:
+    change = cast(MessageChange, record.change)
+    return rewrite(payload, change, record.sender, record.seq, record.time)

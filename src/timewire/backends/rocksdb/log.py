@@ -29,15 +29,16 @@ from timewire.backends.rocksdb.entries import (
     pack_seq,
     pack_stamp,
     prefix,
-    same,
     seq_of,
 )
 from timewire.backends.rocksdb.keys import Keys, Known, pack_place
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.backends.rocksdb.recent import Recent
+from timewire.backends.rocksdb.revisions import Revisions
+from timewire.changes import is_repeat
 from timewire.clock import Clock
 from timewire.errors import TimewireError, error
-from timewire.log import MAX_READ_MESSAGES
+from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
 from timewire.metrics import LOG_HEAD
 from timewire.model import MAX_SEQ, Draft, Receipt, Ref, Seq, Stored
 
@@ -66,7 +67,10 @@ class RocksLog:
         self._directory = directory
         self._clock = clock
         self._keys = Keys(engine, keys_ms)
+        self._revisions = Revisions(engine)
         self._recent = Recent()
+        self._staged: dict[Seq, Stored] = {}
+        """What is written and not durable yet."""
         self._news = asyncio.Event()
         """Set once: when there are new durable messages, or when the log is closed."""
         self._head: Seq = 0
@@ -130,27 +134,34 @@ class RocksLog:
             if key:
                 put(key, pack_place(seq, time) + name, ids.handle)
                 fresh[key] = message
+            if draft.expires:
+                self._revisions.expect(batch, draft.expires, conversation, seq)
             stored.append(message)
             results.append(Receipt(seq, time))
             newest = draft
         if stored:
             record = _Record(time, [message.conversation for message in stored])
             put(pack_seq(seq), _encode(record), engine.family(LOG).handle)
-            self._write(batch, seq, newest)
+            self._write(batch, seq, time, newest)
             self._numbers.last, self._time = seq, time
+            self._staged.update((message.seq, message) for message in stored)
         return results, stored
 
-    def _write(self, batch: WriteBatch, last: Seq, draft: Draft | None) -> None:
-        """Write a batch.  ``draft`` is that of its last message: it may change the directory."""
+    def _write(self, batch: WriteBatch, last: Seq, time: int, draft: Draft | None) -> None:
+        """Write a batch.  ``draft`` is that of its last message: it may carry a change."""
+        revisions = []
         try:
             if draft is not None and draft.change is not None:
-                self._directory.stage(batch, last, draft)
+                self._directory.stage(batch, last, time, draft)
+                revisions = self._revisions.stage(batch, last, time, draft)
             if self._engine.durability == "interval":
                 self._numbers.cover(last)
             self._engine.write(batch)
         except BaseException:
             self._directory.forget()
             raise
+        for revision in revisions:
+            self.rewritten(*revision)
 
     def _repeat(self, draft: Draft, known: Known) -> Receipt | TimewireError:
         """The answer to a draft whose id is known."""
@@ -172,6 +183,8 @@ class RocksLog:
         stored: list[Stored],
         fault: Exception | None,
     ) -> None:
+        for message in stored:
+            self._staged.pop(message.seq, None)
         if fault is None and stored:
             self._head = stored[-1].seq
             self._recent.add(stored)
@@ -195,6 +208,20 @@ class RocksLog:
         if known[key].seq > self._head:
             await self._engine.durable()
         return answer
+
+    async def peek(self, conversation: str, seq: Seq) -> Stored | None:
+        if not 1 <= seq <= MAX_SEQ:
+            return None
+        row = self._revisions.find(conversation, seq)
+        return None if row is None else Stored(seq, row.time, conversation, row.payload)
+
+    async def sweep(self, now: int) -> int:
+        revisions = self._revisions.sweep(now, self._head, MAX_SWEEP_MESSAGES)
+        for revision in revisions:
+            self.rewritten(*revision)
+        if revisions:
+            await self._engine.durable()
+        return len(revisions)
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
         if len(refs) > MAX_READ_MESSAGES:
@@ -248,9 +275,13 @@ class RocksLog:
             after = batch[-1].seq
             yield batch
 
-    def redacted(self, conversation: str, seq: Seq) -> None:
-        """A message's payload is gone: forget it here too."""
-        self._recent.redact(conversation, seq)
+    def rewritten(self, seq: Seq, payload: bytes) -> None:
+        """A message has another payload now: show that from memory too."""
+        staged = self._staged.get(seq)
+        if staged is not None:
+            staged.payload = payload
+        else:
+            self._recent.rewrite(seq, payload)
 
     async def aclose(self) -> None:
         await self._engine.aclose()
@@ -270,6 +301,7 @@ class RocksLog:
             value = self._engine.family(LOG).get(pack_seq(self._head)) or b""
             self._time = _decode(value).time
         self._recent.clear(self._head)
+        self._staged.clear()
         LOG_HEAD.set(self._head)
         self._tell()
 
