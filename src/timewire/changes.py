@@ -8,16 +8,15 @@ SeqIds; of two that concern the same thing the one with the larger SeqId holds. 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from timewire.model import (
     CONTROL_KINDS,
-    EDITED,
     Appointed,
     Banned,
+    Blocked,
     Change,
     Conversation,
     Edited,
@@ -70,6 +69,14 @@ def apply(conversation: Conversation, seq: Seq, time: int, change: Change) -> li
     return []
 
 
+def block(direct: Conversation, change: Blocked) -> None:
+    """In the direct conversation of two users, let a block take effect, or end."""
+    if change.on:
+        direct.banned.add(change.user)
+    else:
+        direct.banned.discard(change.user)
+
+
 def _update(conversation: Conversation, change: Updated) -> None:
     conversation.title = conversation.title if change.title is None else change.title
     conversation.history = change.history or conversation.history
@@ -95,19 +102,27 @@ def target(change: Change | None) -> Seq:
     return change.seq if isinstance(change, MessageChange) else 0
 
 
-def revise(was: Revised, change: MessageChange, user: str, seq: Seq, time: int) -> Revised | None:
-    """A message as a change with this SeqId and time, made by a user, leaves it; None: nothing."""
-    version = max(was.version, seq)
+class Made(NamedTuple):
+    """By whom a change was made, and the SeqId and time of the message that carries it."""
+
+    user: str
+    seq: Seq
+    time: int
+
+
+def revise(was: Revised, change: MessageChange, made: Made) -> Revised | None:
+    """A message as a change leaves it; None when nothing is left."""
+    version = max(was.version, made.seq)
     match change:
         case Recalled():
             return None
         case Reacted():
-            reactions = _react(was.reactions, change, user)
+            reactions = _react(was.reactions, change, made.user)
             return msgspec.structs.replace(was, reactions=reactions, version=version)
         case Edited():
-            edits = was.edits if seq in was.edits else sorted([*was.edits, seq])
-            if edits[-1] == seq:
-                was = msgspec.structs.replace(was, body=change.body, edited=time)
+            edits = sorted({*was.edits, made.seq})
+            if edits[-1] == made.seq:
+                was = msgspec.structs.replace(was, body=change.body, edited=made.time)
             return msgspec.structs.replace(was, edits=edits, version=version)
 
 
@@ -119,36 +134,30 @@ def _react(before: dict[str, list[str]], change: Reacted, user: str) -> dict[str
     return {emoji: users for emoji, users in after.items() if users}
 
 
-def rewrite(
-    payload: bytes, change: MessageChange, user: str, seq: Seq, time: int
-) -> tuple[bytes, Sequence[Seq]]:
-    """A stored message after a change: its payload, and which others lose theirs with it."""
-    was = decode_stored(payload)
-    now = revise(was, change, user, seq, time)
-    if now is None:
-        return b"", was.edits
-    return encode_body(now), ()
+class Revision(NamedTuple):
+    """A message gets another payload; an empty one redacts it.  ``expires``: its new end (ms)."""
+
+    seq: Seq
+    payload: bytes
+    expires: int = 0
 
 
-def is_repeat(stored: bytes, again: bytes) -> bool:
-    """Whether what is stored can have been written with this payload.
+def revisions(change: MessageChange, made: Made, target: bytes, own: bytes) -> list[Revision]:
+    """What a change does to stored messages.
 
-    Of a message that was changed since, what has not been changed is compared; of one that is
-    redacted, nothing is left to be.
+    ``target``: the payload of the message that it names, not redacted; ``own``: that of the message
+    which carries it.
     """
-    if not stored or stored == again:
-        return True
-    was, wanted = decode_stored(stored), decode_stored(again)
-    was = msgspec.structs.replace(
-        was,
-        body=wanted.body if was.edits else was.body,
-        expires=wanted.expires if was.kind == EDITED else was.expires,
-        version=0,
-        edited=0,
-        edits=[],
-        reactions={},
-    )
-    return was == wanted
+    was = decode_stored(target)
+    now = revise(was, change, made)
+    if now is None:
+        return [Revision(change.seq, b""), *(Revision(edit, b"") for edit in was.edits)]
+    found = [Revision(change.seq, encode_body(now))]
+    if isinstance(change, Edited) and was.expires:
+        # What an edit says lives no longer than what it edits.
+        edit = msgspec.structs.replace(decode_stored(own), expires=was.expires)
+        found.append(Revision(made.seq, encode_body(edit), was.expires))
+    return found
 
 
 def change_in(message: Message) -> Change | None:

@@ -246,6 +246,7 @@ class Conversation(msgspec.Struct, eq=False):
     roles: dict[str, Role] = {}
     """Of owners and admins."""
     banned: set[str] = set()
+    """Who may not be a member; in a direct conversation, who is blocked by the other."""
     muted: dict[str, int] = {}
     """Until when, in ms."""
     pins: list[Seq] = []

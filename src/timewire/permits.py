@@ -38,7 +38,6 @@ from timewire.model import (
     MAX_MEMBERS_A_REQUEST,
     MAX_SEQ,
     Blocked,
-    Change,
     Conversation,
     Created,
     Draft,
@@ -117,6 +116,19 @@ class Permits:
         self._edit_ms = round(edit_minutes * 60_000)
         self._schemas = schemas
 
+    def at_once(self, request: Request) -> bool:
+        """Whether a request is allowed, by what is at hand; False says nothing: ``check`` it.
+
+        That is the short way of almost every request: a member's message that names no other.
+        """
+        send = request.command
+        if type(send) is not Send or send.reply or send.mentions or send.expires or send.forward:
+            return False
+        conversation = self._directory.known(send.to)
+        if conversation is None or conversation.muted or not conversation.is_member(request.user):
+            return False
+        return not conversation.banned or conversation.kind == "group"
+
     def draft(self, request: Request) -> Draft:
         """The draft a command asks for; of the command alone, so that a repeat makes the same."""
         command, user, origin = request.command, request.user, request.origin
@@ -161,16 +173,12 @@ class Permits:
         making = None
         if conversation is None:
             making = self._implied(draft, by)
-            conversation = Conversation.make(draft.conversation, MAX_SEQ, making, draft.sender)
+            conversation = await self._as_made(making, draft)
         if by is not None and not conversation.is_member(by):
             raise error("not_member", conversation=draft.conversation)
-        if conversation.kind == "direct" and by is not None:
-            await self._permit_talk(conversation, change, by)
         if isinstance(command, Send):
-            if conversation.muted:
-                check_speech(conversation, by, self._clock())
-            if command.reply or command.mentions or command.expires or command.forward:
-                await self._permit_references(command, conversation, by)
+            check_speech(conversation, by, self._clock())
+            await self._permit_references(command, conversation, by)
         elif isinstance(change, GroupChange):
             check_group(conversation, change, by)
             if isinstance(change, Members):
@@ -178,7 +186,7 @@ class Permits:
         elif isinstance(change, OwnChange):
             await self._permit_own(change, draft.sender)
         elif change is not None:
-            await self._permit_revision(change, conversation, draft, by)
+            await self._permit_revision(change, conversation, by)
         return making
 
     def _permit_create(
@@ -193,16 +201,6 @@ class Permits:
         joining = sum(not conversation.is_member(user) for user in change.joined)
         if joining and len(conversation.present()) + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
-
-    async def _permit_talk(
-        self, conversation: Conversation, change: Change | None, user: str
-    ) -> None:
-        """In a direct conversation a blocked user may only take back what was said."""
-        if isinstance(change, Recalled):
-            return
-        for other in conversation.present():
-            if other != user and await self._directory.blocks(other, user):
-                raise error("blocked", conversation=conversation.name)
 
     async def _permit_own(self, change: Read | Hidden | Blocked, user: str) -> None:
         if isinstance(change, Blocked):
@@ -241,10 +239,11 @@ class Permits:
         self,
         change: Edited | Recalled | Reacted | Pinned,
         conversation: Conversation,
-        draft: Draft,
         by: str | None,
     ) -> None:
         stored = await self._find(conversation, change.seq, by)
+        if not isinstance(change, Recalled):
+            check_speech(conversation, by, self._clock())
         if isinstance(change, Pinned):
             check_pin(conversation, change, by)
             if change.on:
@@ -254,16 +253,11 @@ class Permits:
         if isinstance(change, Recalled):
             check_recall(conversation, message, by, age_ms, self._edit_ms)
             return
-        check_speech(conversation, by, self._clock())
         if isinstance(change, Reacted):
             check_reaction(message, change)
             return
         check_edit(message, by, age_ms, self._edit_ms)
         check_content(message.kind, change.body, self._schemas)
-        if message.expires:
-            # What an edit says lives no longer than what it edits.
-            draft.expires = message.expires
-            draft.payload = encode_change(draft.sender, draft.id, change, message.expires)
 
     def _implied(self, draft: Draft, by: str | None) -> Created:
         """What makes a conversation that nobody has to make."""
@@ -273,6 +267,14 @@ class Permits:
         if by is not None and by not in members:
             raise error("not_member", conversation=draft.conversation)
         return Created("direct" if len(members) > 1 else "self", members)
+
+    async def _as_made(self, making: Created, draft: Draft) -> Conversation:
+        """A conversation as it would be, before it has any message."""
+        made = Conversation.make(draft.conversation, MAX_SEQ, making, draft.sender)
+        for user in making.members:
+            if user != draft.sender and await self._directory.blocks(user, draft.sender):
+                made.banned.add(draft.sender)
+        return made
 
     async def _find(self, conversation: Conversation, seq: Seq, by: str | None) -> Stored:
         """A message that a user may read.  Raises unknown_message."""

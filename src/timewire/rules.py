@@ -142,7 +142,11 @@ def _check_room(what: str, after: Collection[str], limit: int) -> None:
 
 def check_speech(conversation: Conversation, user: str | None, now: int) -> None:
     """Raise when a user may not say anything here for now."""
-    until = conversation.muted.get(user, 0) if user is not None else 0
+    if user is None:
+        return
+    if conversation.kind == "direct" and user in conversation.banned:
+        raise error("blocked", conversation=conversation.name)
+    until = conversation.muted.get(user, 0)
     if until > now:
         raise error("muted", conversation=conversation.name, until=until)
 

@@ -146,12 +146,9 @@ class Sender:
 
     def _admit_at_once(self, request: Request) -> bool:
         """The short way of almost every request: a member's message, with all at hand."""
-        if type(request.command) is not Send:
+        if not self._permits.at_once(request):
             return False
-        conversation = self._directory.known(request.command.to)
-        if conversation is None or not conversation.is_member(request.user):
-            return False
-        self._drafts.append(self._draft(request))
+        self._drafts.append(self._permits.draft(request))
         self._requests.append(request)
         return True
 

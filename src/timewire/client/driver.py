@@ -15,7 +15,6 @@ from timewire.client.rebuild import rebuild
 from timewire.client.session import LOW_UNREAD_EVENTS, Answer, Effects, Session, State
 from timewire.client.store import Change, Store
 from timewire.client.transport import ABNORMAL, Backoff, Dial, Link
-from timewire.commands import Command
 from timewire.errors import TimewireError, error
 from timewire.model import Message, Seq
 

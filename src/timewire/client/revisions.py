@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from timewire.changes import change_in, revise
+from timewire.changes import Made, change_in, revise
 from timewire.model import MAX_SEQ, Edited, Hidden, Message, MessageChange, Recalled, Seq
 
 FINAL: Final = MAX_SEQ
@@ -114,7 +114,7 @@ def _fold(row: Row, changes: Iterable[Message]) -> Row:
     for one in changes:
         change = _message_change(one)
         if change is not None and one.seq > row.base:
-            revised = revise(message, change, one.sender, one.seq, one.time)
+            revised = revise(message, change, Made(one.sender, one.seq, one.time))
             if revised is None:
                 return Row(bare(message), FINAL)
             message = revised

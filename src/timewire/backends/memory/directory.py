@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from timewire import changes
 from timewire.directory import Device, Membership
 from timewire.model import Blocked, Change, Conversation, Created, Hidden, Read, Seq
+from timewire.names import direct
 
 
 class MemoryDirectory:
@@ -24,6 +25,9 @@ class MemoryDirectory:
         match change:
             case Created():
                 made = Conversation.make(conversation, seq, change, sender)
+                if made.kind == "direct":
+                    pairs = zip(change.members, change.members[::-1], strict=True)
+                    made.banned.update(two for one, two in pairs if (one, two) in self._blocks)
                 self._conversations[conversation] = made
             case Read():
                 mark = sender, change.conversation
@@ -32,6 +36,9 @@ class MemoryDirectory:
                 self._hidden.setdefault((sender, change.conversation), set()).add(change.seq)
             case Blocked():
                 (self._blocks.add if change.on else self._blocks.discard)((sender, change.user))
+                found = self._conversations.get(direct(sender, change.user))
+                if found is not None:
+                    changes.block(found, change)
             case _:
                 if conversation in self._conversations:
                     changes.apply(self._conversations[conversation], seq, time, change)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import cast
 
 import msgspec
 
 from timewire.backends.memory.directory import MemoryDirectory
-from timewire.backends.memory.timelines import MemoryTimelines
-from timewire.changes import is_repeat, rewrite, target
+from timewire.backends.memory.timelines import MemoryTimelines, digest
+from timewire.changes import Made, revise, revisions
 from timewire.clock import Clock, wall_clock
 from timewire.errors import TimewireError, error
 from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
-from timewire.model import MAX_SEQ, Change, Draft, Entry, MessageChange, Receipt, Ref, Seq, Stored
+from timewire.model import (
+    MAX_SEQ,
+    Change,
+    Draft,
+    Entry,
+    MessageChange,
+    Receipt,
+    Ref,
+    Seq,
+    Stored,
+    decode_stored,
+    encode_body,
+)
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -29,6 +40,7 @@ class _Record(msgspec.Struct):
     sender: str
     id: str
     payload: bytes
+    digest: bytes
     change: Change | None
     origin: object
     expires: int
@@ -95,8 +107,7 @@ class MemoryLog:
         if seq is None:
             return None
         record = self._records[seq - 1]
-        same = record.conversation == draft.conversation
-        if not same or not is_repeat(self._payload(record), draft.payload):
+        if (record.conversation, record.digest) != (draft.conversation, digest(draft.payload)):
             return error("id_reused", id=draft.id)
         return Receipt(seq, record.time, repeated=True)
 
@@ -110,6 +121,7 @@ class MemoryLog:
                 draft.sender,
                 draft.id,
                 draft.payload,
+                digest(draft.payload),
                 draft.change,
                 draft.origin,
                 draft.expires,
@@ -147,22 +159,23 @@ class MemoryLog:
         for record in self._records[self._head :]:
             entry = Entry(record.conversation, record.seq, record.time, record.payload)
             self.messages.put(entry)
+            if isinstance(record.change, MessageChange):
+                self._rewrite(record, record.change)
             record.payload = b""
-            if target(record.change):
-                self._rewrite(record)
         self._head = len(self._records)
         self._tell()
         sync.set_result(None)
 
-    def _rewrite(self, record: _Record) -> None:
-        """What a durable message does to an earlier one."""
-        name, seq = record.conversation, target(record.change)
-        entry = self.messages.find(name, seq)
-        if entry is not None and entry.payload:
-            payload, others = _rewritten(entry.payload, record)
-            for other in others:
-                self.messages.rewrite(name, other, b"")
-            self.messages.rewrite(name, seq, payload)
+    def _rewrite(self, record: _Record, change: MessageChange) -> None:
+        """What a durable message does to others."""
+        name = record.conversation
+        target = self.messages.find(name, change.seq)
+        if target is None or not target.payload:
+            return
+        for one in revisions(change, _made(record), target.payload, record.payload):
+            self.messages.rewrite(name, one.seq, one.payload)
+            if one.expires:
+                record.expires = one.expires
 
     def _tell(self) -> None:
         self._news.set()
@@ -184,8 +197,8 @@ class MemoryLog:
             return None
         payload = self._payload(record)
         for staged in self._records[max(seq, self._head) :]:
-            if payload and (staged.conversation, target(staged.change)) == (conversation, seq):
-                payload, _ = _rewritten(payload, staged)
+            if staged.conversation == conversation and payload:
+                payload = _staged(payload, seq, staged)
         return Stored(seq, record.time, conversation, payload)
 
     async def sweep(self, now: int) -> int:
@@ -248,6 +261,14 @@ class MemoryLog:
             raise error("closed")
 
 
-def _rewritten(payload: bytes, record: _Record) -> tuple[bytes, Sequence[Seq]]:
-    change = cast(MessageChange, record.change)
-    return rewrite(payload, change, record.sender, record.seq, record.time)
+def _staged(payload: bytes, seq: Seq, record: _Record) -> bytes:
+    """The payload of a message as another one leaves it."""
+    change = record.change
+    if isinstance(change, MessageChange) and change.seq == seq:
+        revised = revise(decode_stored(payload), change, _made(record))
+        return encode_body(revised) if revised else b""
+    return payload
+
+
+def _made(record: _Record) -> Made:
+    return Made(record.sender, record.seq, record.time)

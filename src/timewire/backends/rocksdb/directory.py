@@ -47,12 +47,12 @@ from timewire.model import (
     Seq,
     Window,
 )
+from timewire.names import direct
 
 MAX_CACHED_MEMBERS: Final = 500_000
 """In the conversations kept in memory, of all together."""
 
 MAX_CACHED_MARKS: Final = 100_000
-MAX_CACHED_BLOCKS: Final = 100_000
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
@@ -89,7 +89,6 @@ class RocksDirectory:
         self._conversations: Lru[str, Conversation] = Lru(MAX_CACHED_MEMBERS)
         self._numbers: Lru[bytes, int] = Lru(MAX_CACHED_MARKS)
         """Read marks, and how many messages are hidden."""
-        self._blocks: Lru[bytes, bool] = Lru(MAX_CACHED_BLOCKS)
         engine.on_reload(self.forget)
 
     def known(self, name: str) -> Conversation | None:
@@ -135,12 +134,7 @@ class RocksDirectory:
         return {seq for seq, value in zip(seqs, stored, strict=True) if value is not None}
 
     async def blocks(self, user: str, other: str) -> bool:
-        key = _pair(b"b", user, other)
-        known = self._blocks.get(key)
-        if known is None:
-            known = self._family().get(key) is not None
-            self._blocks.put(key, known)
-        return known
+        return self._has_block(user, other)
 
     async def seen(self, user: str, device: str, time: int) -> None:
         """Not noted while the store cannot write: a note is no reason to refuse a device."""
@@ -164,24 +158,23 @@ class RocksDirectory:
 
     def stage(self, batch: WriteBatch, seq: Seq, time: int, draft: Draft) -> None:
         """Show what a message changes, and add it to the message's batch."""
-        name, sender, handle = draft.conversation, draft.sender, self._family().handle
+        name, sender = draft.conversation, draft.sender
         match draft.change:
             case None:
                 pass
             case Created() as change:
-                self._create(batch, Conversation.make(name, seq, change, sender))
+                made = Conversation.make(name, seq, change, sender)
+                if made.kind == "direct":
+                    pairs = zip(change.members, change.members[::-1], strict=True)
+                    made.banned.update(two for one, two in pairs if self._has_block(one, two))
+                self._create(batch, made)
             case Read() as change:
                 key = _pair(b"r", sender, change.conversation)
                 self._put_number(batch, key, max(self._number(key), change.seq))
             case Hidden() as change:
                 self._hide(batch, sender, change)
             case Blocked() as change:
-                key = _pair(b"b", sender, change.user)
-                if change.on:
-                    batch.put(key, b"", handle)
-                else:
-                    batch.delete(key, handle)
-                self._blocks.put(key, change.on)
+                self._block(batch, sender, change)
             case change:
                 self._change(batch, seq, time, name, change)
 
@@ -189,7 +182,6 @@ class RocksDirectory:
         """Drop what is in memory: it may show what never was written."""
         self._conversations.clear()
         self._numbers.clear()
-        self._blocks.clear()
 
     def _create(self, batch: WriteBatch, made: Conversation) -> None:
         self._put_head(batch, made.name, _head(made))
@@ -220,6 +212,21 @@ class RocksDirectory:
             batch.put(key, b"", family.handle)
             count = _pair(b"n", user, change.conversation)
             self._put_number(batch, count, self._number(count) + 1)
+
+    def _block(self, batch: WriteBatch, user: str, change: Blocked) -> None:
+        handle, key = self._family().handle, _pair(b"b", user, change.user)
+        if change.on:
+            batch.put(key, b"", handle)
+        else:
+            batch.delete(key, handle)
+        found = self._conversation(direct(user, change.user))
+        if found is not None:
+            changes.block(found, change)
+            self._put_head(batch, found.name, _head(found))
+            self._keep(found)
+
+    def _has_block(self, user: str, other: str) -> bool:
+        return self._family().get(_pair(b"b", user, other)) is not None
 
     def _put_number(self, batch: WriteBatch, key: bytes, number: int) -> None:
         batch.put(key, pack_seq(number), self._family().handle)

@@ -22,20 +22,21 @@ from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
-    checked,
+    content,
     decode,
     encode,
     get_near,
     pack_seq,
     pack_stamp,
     prefix,
+    same,
     seq_of,
 )
 from timewire.backends.rocksdb.keys import Keys, Known, pack_place
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.backends.rocksdb.recent import Recent
 from timewire.backends.rocksdb.revisions import Revisions
-from timewire.changes import is_repeat
+from timewire.changes import Revision
 from timewire.clock import Clock
 from timewire.errors import TimewireError, error
 from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
@@ -142,14 +143,14 @@ class RocksLog:
         if stored:
             record = _Record(time, [message.conversation for message in stored])
             put(pack_seq(seq), _encode(record), engine.family(LOG).handle)
+            self._staged.update((message.seq, message) for message in stored)
             self._write(batch, seq, time, newest)
             self._numbers.last, self._time = seq, time
-            self._staged.update((message.seq, message) for message in stored)
         return results, stored
 
     def _write(self, batch: WriteBatch, last: Seq, time: int, draft: Draft | None) -> None:
         """Write a batch.  ``draft`` is that of its last message: it may carry a change."""
-        revisions = []
+        revisions: list[Revision] = []
         try:
             if draft is not None and draft.change is not None:
                 self._directory.stage(batch, last, time, draft)
@@ -159,9 +160,10 @@ class RocksLog:
             self._engine.write(batch)
         except BaseException:
             self._directory.forget()
+            self._staged.clear()
             raise
         for revision in revisions:
-            self.rewritten(*revision)
+            self.rewritten(revision.seq, revision.payload)
 
     def _repeat(self, draft: Draft, known: Known) -> Receipt | TimewireError:
         """The answer to a draft whose id is known."""
@@ -216,12 +218,12 @@ class RocksLog:
         return None if row is None else Stored(seq, row.time, conversation, row.payload)
 
     async def sweep(self, now: int) -> int:
-        revisions = self._revisions.sweep(now, self._head, MAX_SWEEP_MESSAGES)
-        for revision in revisions:
-            self.rewritten(*revision)
-        if revisions:
+        gone = self._revisions.sweep(now, self._head, MAX_SWEEP_MESSAGES)
+        for seq in gone:
+            self.rewritten(seq, b"")
+        if gone:
             await self._engine.durable()
-        return len(revisions)
+        return len(gone)
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
         if len(refs) > MAX_READ_MESSAGES:
@@ -232,8 +234,8 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, flags, payload = checked(key, value)
-                found.append(Stored(ref.seq, time, ref.conversation, b"" if flags else payload))
+                time, payload = content(key, value)
+                found.append(Stored(ref.seq, time, ref.conversation, payload))
         return found
 
     async def read(self, after: Seq, limit: int = MAX_READ_MESSAGES) -> list[Stored]:
@@ -258,8 +260,7 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                _, flags, payload = checked(key, value)
-                message.payload = b"" if flags else payload
+                _, message.payload = content(key, value)
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:

@@ -10,32 +10,22 @@ A message is written once, and written anew by the batch of the message that cha
 from __future__ import annotations
 
 from itertools import islice
-from typing import NamedTuple
 
 from rocksdict import WriteBatch
 
 from timewire.backends.rocksdb.database import EXPIRING, MESSAGES, Family
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
-    REDACTED,
     SEQ_BYTES,
     Row,
     decode,
-    encode,
     pack_seq,
-    pack_stamp,
     prefix,
+    rewritten,
     seq_of,
 )
-from timewire.changes import rewrite
+from timewire.changes import Made, Revision, revisions
 from timewire.model import Draft, MessageChange, Seq
-
-
-class Revision(NamedTuple):
-    """A message that has another payload now; an empty one is redacted."""
-
-    seq: Seq
-    payload: bytes
 
 
 class Revisions:
@@ -51,54 +41,51 @@ class Revisions:
         return None if value is None else decode(key, value)
 
     def stage(self, batch: WriteBatch, seq: Seq, time: int, draft: Draft) -> list[Revision]:
-        """Add to a message's batch what it does to earlier ones."""
+        """Add to a message's batch what it does to others, and perhaps to itself."""
         change = draft.change
         if not isinstance(change, MessageChange):
             return []
         row = self.find(draft.conversation, change.seq)
         if row is None or not row.payload:
             return []
-        payload, others = rewrite(row.payload, change, draft.sender, seq, time)
-        revisions = [Revision(change.seq, payload)]
-        self._put(batch, draft.conversation, change.seq, row.time, payload)
-        for other in others:
-            edit = self.find(draft.conversation, other)
-            if edit is not None:
-                self._put(batch, draft.conversation, other, edit.time, b"")
-                revisions.append(Revision(other, b""))
-        return revisions
+        found = revisions(change, Made(draft.sender, seq, time), row.payload, draft.payload)
+        for one in found:
+            was = Row(time, draft.payload, False, None)
+            if one.seq != seq:
+                was = self.find(draft.conversation, one.seq)
+            if was is not None:
+                self._put(batch, draft.conversation, one.seq, was, one.payload)
+            if one.expires:
+                self.expect(batch, one.expires, draft.conversation, one.seq)
+        return found
 
     def expect(self, batch: WriteBatch, expires: int, conversation: str, seq: Seq) -> None:
         """Note that a message is to be redacted at a time (ms)."""
         key = pack_seq(expires) + pack_seq(seq) + conversation.encode()
         batch.put(key, b"", self._engine.family(EXPIRING).handle)
 
-    def sweep(self, now: int, head: Seq, limit: int) -> list[Revision]:
-        """Redact messages up to ``head`` whose life is over, in a batch of their own."""
+    def sweep(self, now: int, head: Seq, limit: int) -> list[Seq]:
+        """Redact messages up to ``head`` whose life is over, in a batch of their own; which."""
         expiring = self._engine.family(EXPIRING)
         batch = WriteBatch(raw_mode=True)
-        revisions: list[Revision] = []
-        due = expiring.forward_keys(b"", pack_seq(now + 1))
-        for key in islice(due, limit):
-            seq = seq_of(key[: 2 * SEQ_BYTES])
-            if seq > head:
-                continue
-            conversation = key[2 * SEQ_BYTES :].decode()
-            row = self.find(conversation, seq)
-            if row is not None:
-                self._put(batch, conversation, seq, row.time, b"")
-            batch.delete(key, expiring.handle)
-            revisions.append(Revision(seq, b""))
-        if revisions:
+        gone: list[Seq] = []
+        for key in islice(expiring.forward_keys(b"", pack_seq(now + 1)), limit):
+            seq, conversation = seq_of(key[: 2 * SEQ_BYTES]), key[2 * SEQ_BYTES :].decode()
+            if seq <= head:
+                row = self.find(conversation, seq)
+                if row is not None:
+                    self._put(batch, conversation, seq, row, b"")
+                batch.delete(key, expiring.handle)
+                gone.append(seq)
+        if gone:
             self._engine.write(batch)
-        return revisions
+        return gone
 
     def _put(
-        self, batch: WriteBatch, conversation: str, seq: Seq, time: int, payload: bytes
+        self, batch: WriteBatch, conversation: str, seq: Seq, was: Row, payload: bytes
     ) -> None:
         key = prefix(conversation) + pack_seq(seq)
-        stamp = pack_stamp(time, 0 if payload else REDACTED)
-        batch.put(key, encode(key, stamp, payload), self._messages().handle)
+        batch.put(key, rewritten(key, was, payload), self._messages().handle)
 
     def _messages(self) -> Family:
         return self._engine.family(MESSAGES)
