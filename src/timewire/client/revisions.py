@@ -70,17 +70,18 @@ def add(rows: Rows, message: Message) -> bool:
         if _is_newer(message, known):
             rows.put(_settle(rows, message))
         return False
-    if isinstance(change, Edited):
-        message = _with_life_of_target(rows, message, change)
     rows.put(_settle(rows, message))
     if isinstance(change, MessageChange):
         rows.note(message.conversation, change.seq, message.seq)
         _follow(rows, message.conversation, change.seq, message.seq)
+        _limit_edits(rows, message.conversation, change.seq)
     elif isinstance(change, Hidden):
         rows.hide(change.conversation, change.seq)
         target = rows.get(change.conversation, change.seq)
         if target is not None:
             rows.put(Row(bare(target.message), FINAL))
+    elif message.expires:
+        _limit_edits(rows, message.conversation, message.seq)
     return True
 
 
@@ -126,9 +127,12 @@ def _message_change(message: Message) -> MessageChange | None:
     return change if isinstance(change, MessageChange) else None
 
 
-def _with_life_of_target(rows: Rows, message: Message, change: Edited) -> Message:
+def _limit_edits(rows: Rows, conversation: str, seq: Seq) -> None:
     """What an edit says lives no longer than what it edits; an own edit's ack does not tell."""
-    target = rows.get(message.conversation, change.seq)
-    if target is None or message.expires or not target.message.expires:
-        return message
-    return msgspec.structs.replace(message, expires=target.message.expires)
+    target = rows.get(conversation, seq)
+    if target is None or not target.message.expires:
+        return
+    for one in rows.noted(conversation, seq):
+        if isinstance(change_in(one), Edited) and not one.expires:
+            limited = msgspec.structs.replace(one, expires=target.message.expires)
+            rows.put(Row(limited, one.version))
