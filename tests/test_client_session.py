@@ -433,7 +433,7 @@ def test_while_it_is_rebuilt_a_device_takes_no_pushes_but_answers() -> None:
 def test_after_the_rebuild_all_that_was_let_go_comes_again() -> None:
     session = resetting()
     played(session, push(message(91)))
-    session.fetched([message(80), message(81)], {"team": 80})
+    session.fetched([message(80), message(81)], {"team": 80}, {})
     done = session.effects()
     assert done.change == Change(
         arrivals=[Received(message(80)), Received(message(81))], marks={"team": 80}
@@ -791,7 +791,7 @@ class Devices(RuleBasedStateMachine):
         """History comes all at once here, up to the head: further than the cursor."""
         self.rebuilding = False
         # One's own unacked messages are in history too.
-        self.session.fetched(self.server.log, {})
+        self.session.fetched(self.server.log, {}, {})
         self.act()
         self.session.rebuilt()
         self.act()

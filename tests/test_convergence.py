@@ -7,7 +7,6 @@ device is offline, not at all.  Then it pulls what it has missed.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -19,7 +18,7 @@ from timewire.backends.memory import MemoryStore as MemoryServer
 from timewire.client.events import Acked, Arrival, Received
 from timewire.client.outbox import written
 from timewire.client.sqlite_store import SqliteStore
-from timewire.client.store import Change, MemoryStore, Store
+from timewire.client.store import Change, MemoryStore, Owner, Store
 from timewire.commands import (
     Add,
     Ban,
@@ -36,9 +35,10 @@ from timewire.commands import (
     Send,
     Unban,
 )
+from timewire.directory import Membership
 from timewire.errors import TimewireError
 from timewire.fanout import FanOut
-from timewire.model import Message, Seq, decode_message, message_head, message_json
+from timewire.model import Message, Seq, decode_message, decode_stored, message_head, message_json
 from timewire.protocol import Cursor, GetHistory, HistoryPage
 from timewire.queries import Queries
 from timewire.send import Sender
@@ -67,6 +67,7 @@ class Device:
         self.user = user
         self.store = store
         self.position: Seq = 0
+        store.apply(Change(owner=Owner(user, "device")))
         self.coming: list[tuple[Seq, Message | None]] = []
         self.online = True
 
@@ -91,11 +92,12 @@ class World:
         log, directory, inbox = self.server.log, self.server.directory, self.server.inbox
         self.sender = Sender(log, directory, lambda: self.now, body_bytes=1000, max_members=10)
         self.fanout = FanOut(log, directory, inbox, LocalBus())
-        self.sync = Sync(log, inbox, lambda: self.now)
+        self.sync = Sync(log, inbox, lambda: self.now, directory=directory)
         self.queries = Queries(self.server.messages, directory, lambda: self.now, page_entries=100)
         stores = [store for _ in USERS for store in (MemoryStore(), SqliteStore(":memory:"))]
         self.devices = [Device(USERS[n // 2], store) for n, store in enumerate(stores)]
         self.sent: list[Seq] = []
+        self.edits: dict[Seq, list[Seq]] = {}
         self.number = 0
 
     async def run(self, steps: Sequence[Step]) -> None:
@@ -165,6 +167,8 @@ class World:
             return
         if isinstance(command, Send):
             self.sent.append(ack.seq)
+        if isinstance(command, Edit):
+            self.edits.setdefault(command.seq, []).append(ack.seq)
         arrival = Acked(written(device.user, command, ack))
         device.store.apply(Change(arrivals=[arrival]))
         await self.deliver(device, ack.seq)
@@ -193,6 +197,24 @@ class World:
             device.take(messages, page.position)
             more = page.has_more
 
+    async def out_of_date(self, user: str, mine: Membership) -> tuple[Seq, set[Seq]]:
+        """What changes a device was not told of, because its user was no member then.
+
+        Messages before the last return are shown no more; after leaving, what has become of
+        messages is nobody's business.
+        """
+        begins = mine.windows[-1].joined if len(mine.windows) > 1 else 0
+        left, touched = mine.windows[-1].left, set[Seq]()
+        for stored in await self.server.log.read(left) if left else []:
+            if stored.conversation == mine.conversation and stored.payload:
+                body = decode_stored(stored.payload)
+                if body.kind in ("edited", "recalled", "reaction"):
+                    target = await self.server.log.peek(mine.conversation, body.body["seq"])
+                    assert target
+                    touched.add(target.seq)
+                    touched |= set(self.edits.get(target.seq, ()))
+        return begins, touched
+
     async def compare(self, devices: list[Device]) -> None:
         """Devices of one user show the same, which is what a new device finds."""
         user = devices[0].user
@@ -202,10 +224,13 @@ class World:
             page = await self.queries.answer(user, query)
             assert isinstance(page, HistoryPage)
             assert not page.has_more
+            begins, touched = await self.out_of_date(user, mine)
             history = [decode_message(message) for message in page.messages]
+            history = [m for m in history if m.seq >= begins and m.seq not in touched]
             for device in devices:
                 device.store.sweep(self.now)
-                assert device.store.messages(name, limit=1000) == history
+                kept = device.store.messages(name, limit=1000)
+                assert [one for one in kept if one.seq not in touched] == history
                 assert device.store.mark(name) == mine.read
 
 
@@ -220,6 +245,9 @@ class World:
 # An own edit of a message whose life is limited.
 @example([(0, "brief", 0), (0, "edit", 0), (1, "push", 5), (1, "sweep", 0)])
 @example([(2, "brief", 0), (3, "edit", 0), (3, "pull", 0)])
+# Away while a message is edited, and back.
+@example([(2, "send", 0), (0, "remove", 1), (0, "send", 0), (2, "edit", 1), (0, "react", 1)])
+@example([(0, "send", 0), (0, "remove", 1), (0, "edit", 0), (0, "add", 1), (2, "push", 5)])
 # Hidden before it has come.
 @example([(0, "send", 0), (1, "hide", 0), (1, "push", 5)])
 def test_all_devices_end_equal_and_equal_to_history(steps: Sequence[Step]) -> None:

@@ -8,7 +8,7 @@ SeqIds; of two that concern the same thing the one with the larger SeqId holds. 
 from __future__ import annotations
 
 from bisect import insort
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,6 +33,8 @@ from timewire.model import (
     decode_stored,
     encode_body,
 )
+
+_VERSION: Final = b'"version":'
 
 Revised = TypeVar("Revised", StoredBody, Message)
 
@@ -158,6 +160,28 @@ def revisions(change: MessageChange, made: Made, target: bytes, own: bytes) -> l
         edit = msgspec.structs.replace(decode_stored(own), expires=was.expires)
         found.append(Revision(made.seq, encode_body(edit), was.expires))
     return found
+
+
+def was_changed(payload: bytes) -> bool:
+    """Whether a stored message may have been edited or reacted to; quick."""
+    return _VERSION in payload
+
+
+def as_left(payload: bytes, left: Seq) -> bytes:
+    """A stored message as far as it concerns someone who has left with this SeqId (0: a member).
+
+    What others have done to it since is not for him: reactions are left out, and of a message that
+    was edited since, nothing is shown.
+    """
+    if not left or not was_changed(payload):
+        return payload
+    was = decode_stored(payload)
+    if was.version <= left:
+        return payload
+    if was.edits and was.edits[-1] > left:
+        return b""
+    version = was.edits[-1] if was.edits else 0
+    return encode_body(msgspec.structs.replace(was, reactions={}, version=version))
 
 
 def change_in(message: Message) -> Change | None:

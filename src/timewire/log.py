@@ -14,12 +14,13 @@ What every backend promises:
 - *Exactly once.*  A draft whose (sender, id) is known gets the receipt of the first one, marked
   ``repeated``, after that one is durable; when conversation or payload differ, its place in the
   result is ``Invalid`` (id_reused), and the drafts beside it are not touched.  Keys live for the
-  configured time (30 days at least), over restarts.  A draft with an empty id has no key.
-  Of a message that was changed since, the rest is compared (``changes.is_repeat``).
+  configured time (30 days at least), over restarts.  A draft with an empty id has no key.  What has
+  become of the message since makes no difference.
 - *Changes of messages.*  A change may rewrite one earlier message of its conversation, and redact
-  it with its edits (``changes.rewrite``).  That happens in the commit which stores the change.
-  Readers may see it from its staging on, and do from when it is durable.  What was redacted stays
-  so.  The earlier message was staged by an earlier call; where there is none, nothing happens.
+  it with its edits (``changes.revisions``).  That happens in the commit which stores the change.
+  Readers may see it from its staging on, and do from when it is durable; a tail may give a message
+  as it was committed, but never what is redacted.  What was redacted stays so.  The earlier message
+  was staged by an earlier call; where there is none, nothing happens.
 - *Expiry.*  A message whose draft has ``expires`` can be redacted by ``sweep`` from then on.
 - *Time.*  A message's time never is smaller than that of the message before.
 - *Failure.*  When the store cannot write, the future raises ``Retryable`` (storage_unavailable):

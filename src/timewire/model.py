@@ -296,6 +296,11 @@ class Conversation(msgspec.Struct, eq=False):
         windows = self.windows.get(user)
         return windows is not None and not windows[-1].left
 
+    def left(self, user: str) -> Seq:
+        """The SeqId with which someone who was a member left for good; 0 for a member."""
+        windows = self.windows.get(user)
+        return windows[-1].left if windows else 0
+
     def present(self) -> list[str]:
         """The members of now, in the order in which they first joined.  Do not change the list."""
         if self._present is None:

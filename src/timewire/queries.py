@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from timewire.changes import as_left, was_changed
 from timewire.clock import Clock, wall_clock
 from timewire.directory import Directory, Membership
 from timewire.errors import error
@@ -105,7 +106,8 @@ class Queries:
         wanted: int,
     ) -> list[Entry]:
         """Messages that a user may read and has not hidden, in the order asked for."""
-        name, windows = conversation.name, conversation.readable(user)
+        name, left = conversation.name, conversation.left(user)
+        windows = conversation.readable(user)
         found: list[Entry] = []
         while len(found) < wanted:
             missing = wanted - len(found)
@@ -116,7 +118,7 @@ class Queries:
                 some = await self._backward(name, windows, before, missing)
                 before = some[-1].seq if some else before
             hidden = await self._directory.hidden(user, name, [entry.seq for entry in some])
-            found += [entry for entry in some if entry.seq not in hidden]
+            found += [_as_left(entry, left) for entry in some if entry.seq not in hidden]
             if len(some) < missing:
                 break
         return found
@@ -232,6 +234,12 @@ class Queries:
         if user not in conversation.windows:
             raise error("not_member", conversation=name)
         return conversation
+
+
+def _as_left(entry: Entry, left: Seq) -> Entry:
+    if not left or not was_changed(entry.payload):
+        return entry
+    return msgspec.structs.replace(entry, payload=as_left(entry.payload, left))
 
 
 def _why_empty(conversation: Conversation, user: str, query: GetHistory) -> WhyEmpty | None:

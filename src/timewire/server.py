@@ -88,7 +88,7 @@ class Server:
         )
         self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
         self._hub = Hub(store.inbox.position, clock)
-        self._sync = Sync(store.log, store.inbox, clock)
+        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )

@@ -3,6 +3,9 @@
 Changes come in the order of their SeqIds, with one exception: the device's own are known by their
 acks, which wait for nothing.  So a change that comes is applied, and then again those behind it.  A
 message comes with the changes that the server had then (``version``); those are not repeated.
+
+Who is no member of a conversation is not told of changes.  So after a return what stands before it
+may be out of date: it is shown no more, and can be read from the server.
 """
 
 from __future__ import annotations
@@ -13,7 +16,17 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from timewire.changes import Made, change_in, revise
-from timewire.model import MAX_SEQ, Edited, Hidden, Message, MessageChange, Recalled, Seq
+from timewire.model import (
+    MAX_SEQ,
+    Banned,
+    Edited,
+    Hidden,
+    Members,
+    Message,
+    MessageChange,
+    Recalled,
+    Seq,
+)
 
 FINAL: Final = MAX_SEQ
 """The base of a message of which nothing is left: no change is behind it."""
@@ -49,6 +62,14 @@ class Rows(Protocol):
         """The user does not want to see this message, whether it is here or not."""
         ...
 
+    def leave(self, conversation: str, seq: Seq) -> None:
+        """With this message the user has left the conversation."""
+        ...
+
+    def come_back(self, conversation: str, seq: Seq) -> None:
+        """With this message the user is a member again, if not all the time."""
+        ...
+
     def is_hidden(self, conversation: str, seq: Seq) -> bool:
         """Whether the user does not want to see it."""
         ...
@@ -59,10 +80,10 @@ def bare(message: Message) -> Message:
     return Message(message.conversation, message.seq, message.time)
 
 
-def add(rows: Rows, message: Message) -> bool:
-    """Keep a message, and do to earlier ones what it says; False when it was here already.
+def add(rows: Rows, user: str, message: Message) -> bool:
+    """Keep a message on a user's device, and do to earlier ones what it says.
 
-    A message that was here is replaced when it comes with newer changes.
+    False when it was here already; then it is replaced if it comes with newer changes.
     """
     known = rows.get(message.conversation, message.seq)
     change = change_in(message)
@@ -80,6 +101,8 @@ def add(rows: Rows, message: Message) -> bool:
         target = rows.get(change.conversation, change.seq)
         if target is not None:
             rows.put(Row(bare(target.message), FINAL))
+    elif isinstance(change, Members | Banned):
+        _follow_membership(rows, user, message, change)
     elif message.expires:
         _limit_edits(rows, message.conversation, message.seq)
     return True
@@ -125,6 +148,14 @@ def _fold(row: Row, changes: Iterable[Message]) -> Row:
 def _message_change(message: Message) -> MessageChange | None:
     change = change_in(message)
     return change if isinstance(change, MessageChange) else None
+
+
+def _follow_membership(rows: Rows, user: str, message: Message, change: Members | Banned) -> None:
+    banned = isinstance(change, Banned)
+    if not banned and user in change.joined:
+        rows.come_back(message.conversation, message.seq)
+    if user in ((change.users if change.on else ()) if banned else change.left):
+        rows.leave(message.conversation, message.seq)
 
 
 def _limit_edits(rows: Rows, conversation: str, seq: Seq) -> None:

@@ -256,11 +256,14 @@ class Session:
         else:
             self._give_credit()
 
-    def fetched(self, messages: Sequence[Message], marks: dict[str, Seq]) -> None:
-        """What a rebuild has fetched: messages, oldest first, and read marks."""
+    def fetched(
+        self, messages: Sequence[Message], marks: dict[str, Seq], begins: dict[str, Seq]
+    ) -> None:
+        """What a rebuild has fetched: messages, oldest first, marks, where to begin."""
         for message in messages:
             self._arrive(message)
         self._effects.change.marks |= marks
+        self._effects.change.begins |= begins
 
     def rebuilt(self) -> None:
         """The rebuild is done.  What was let go meanwhile comes on a new connection."""

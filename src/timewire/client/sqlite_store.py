@@ -43,6 +43,9 @@ CREATE TABLE hidden (
 CREATE TABLE expiring (
     expires INTEGER, conversation TEXT, seq INTEGER, PRIMARY KEY (expires, conversation, seq)
 ) WITHOUT ROWID;
+CREATE TABLE spans (
+    conversation TEXT PRIMARY KEY, begins INTEGER NOT NULL, left INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 _SCHEMAS: Final = (_SCHEMA, _SCHEMA_2)
@@ -50,6 +53,18 @@ _SCHEMAS: Final = (_SCHEMA, _SCHEMA_2)
 
 _MARK: Final = (
     "INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
+)
+
+_BEGIN: Final = (
+    "INSERT INTO spans VALUES (?, ?, 0)"
+    " ON CONFLICT DO UPDATE SET begins = max(begins, excluded.begins)"
+)
+_LEAVE: Final = (
+    "INSERT INTO spans VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET left = max(left, excluded.left)"
+)
+_COME_BACK: Final = (
+    "UPDATE spans SET begins = max(begins, :seq), left = 0"
+    " WHERE conversation = :conversation AND left > 0 AND left < :seq"
 )
 
 
@@ -114,7 +129,9 @@ class SqliteStore:
         """Messages below ``before``, newest first."""
         rows = self._rows(
             "SELECT json FROM messages LEFT JOIN hidden USING (conversation, seq)"
+            " LEFT JOIN spans USING (conversation)"
             " WHERE conversation = ? AND seq < ? AND hidden.seq IS NULL"
+            " AND seq >= coalesce(spans.begins, 0)"
             " ORDER BY seq DESC LIMIT ?",
             conversation,
             2**63 - 1 if before is None else before,
@@ -167,7 +184,7 @@ class SqliteStore:
     def _write(self, change: Change) -> list[int | None]:
         execute = self._db.execute
         if change.forgets:
-            for table in ("messages", "unread", "marks", "notes", "hidden", "expiring"):
+            for table in ("messages", "unread", "marks", "notes", "hidden", "expiring", "spans"):
                 execute(f"DELETE FROM {table}")
         for key, value in (
             ("owner", change.owner),
@@ -189,13 +206,16 @@ class SqliteStore:
             execute("DELETE FROM outbox WHERE id = ?", (id,))
         for mark in change.marks.items():
             execute(_MARK, mark)
+        for span in change.begins.items():
+            execute(_BEGIN, span)
         if change.taken:
             execute("DELETE FROM unread WHERE number <= ?", (change.taken,))
-        return [self._add(arrival) for arrival in change.arrivals]
+        user = owner.user if (owner := self._get("owner", Owner)) else ""
+        return [self._add(user, arrival) for arrival in change.arrivals]
 
-    def _add(self, arrival: Arrival) -> int | None:
+    def _add(self, user: str, arrival: Arrival) -> int | None:
         message, own = arrival.message, isinstance(arrival, Acked)
-        if not add(_SqliteRows(self._db), message):
+        if not add(_SqliteRows(self._db), user, message):
             return None
         if mark := read_mark(message):
             self._db.execute(_MARK, mark)
@@ -257,6 +277,12 @@ class _SqliteRows:
 
     def hide(self, conversation: str, seq: Seq) -> None:
         self._db.execute("INSERT OR IGNORE INTO hidden VALUES (?, ?)", (conversation, seq))
+
+    def leave(self, conversation: str, seq: Seq) -> None:
+        self._db.execute(_LEAVE, (conversation, seq))
+
+    def come_back(self, conversation: str, seq: Seq) -> None:
+        self._db.execute(_COME_BACK, {"conversation": conversation, "seq": seq})
 
     def is_hidden(self, conversation: str, seq: Seq) -> bool:
         return bool(

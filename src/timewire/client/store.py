@@ -53,7 +53,8 @@ class Change(msgspec.Struct):
     """What to save in one transaction.  Fields that are empty or None change nothing.
 
     ``settled``: ids of commands that leave the outbox.  ``marks`` merge by maximum.  ``taken``: the
-    app has dealt with all unread messages up to this number.
+    app has dealt with all unread messages up to this number.  ``begins``: what is kept of a
+    conversation before this SeqId may be out of date, and is not shown any more.
 
     ``reset``: a rebuild is due, until ``rebuilt``.  A cursor that is only too old (expired) leaves
     the messages as they are.  Any other reason means that the SeqIds of this store may name other
@@ -66,6 +67,7 @@ class Change(msgspec.Struct):
     queued: list[Command] = []
     settled: list[Id] = []
     marks: dict[str, Seq] = {}
+    begins: dict[str, Seq] = {}
     reset: ResetReason | None = None
     rebuilt: bool = False
     taken: int = 0
@@ -106,7 +108,7 @@ class Store(Protocol):
     ) -> list[Message]:
         """Messages below ``before`` (None: from the newest), newest first, as they are now.
 
-        Without those that the user has hidden.
+        Without those that the user has hidden, and those that may be out of date.
         """
         ...
 
@@ -174,6 +176,8 @@ class MemoryStore:
             self._outbox.pop(id, None)
         for conversation, seq in change.marks.items():
             self._mark(conversation, seq)
+        for conversation, seq in change.begins.items():
+            self._rows.begin(conversation, seq)
         while self._unread and next(iter(self._unread)) <= change.taken:
             self._unread.popitem(last=False)
         return [self._add(arrival) for arrival in change.arrivals]
@@ -187,6 +191,7 @@ class MemoryStore:
             for (name, seq), row in self._rows.rows.items()
             if name == conversation
             and (before is None or seq < before)
+            and seq >= self._rows.begins.get(conversation, 0)
             and not self._rows.is_hidden(name, seq)
         ]
         return sorted(found, key=lambda message: message.seq, reverse=True)[:limit]
@@ -210,7 +215,7 @@ class MemoryStore:
 
     def _add(self, arrival: Arrival) -> int | None:
         message = arrival.message
-        if not add(self._rows, message):
+        if not add(self._rows, self._owner.user if self._owner else "", message):
             return None
         self._last[message.conversation] = max(message.seq, self.last(message.conversation))
         if mark := read_mark(message):
@@ -230,6 +235,8 @@ class _MemoryRows:
         self.rows: OrderedDict[Place, Row] = OrderedDict()
         self._notes: dict[Place, list[Seq]] = {}
         self._hidden: set[Place] = set()
+        self._left: dict[str, Seq] = {}
+        self.begins: dict[str, Seq] = {}
 
     def get(self, conversation: str, seq: Seq) -> Row | None:
         return self.rows.get((conversation, seq))
@@ -250,6 +257,17 @@ class _MemoryRows:
 
     def hide(self, conversation: str, seq: Seq) -> None:
         self._hidden.add((conversation, seq))
+
+    def begin(self, conversation: str, seq: Seq) -> None:
+        self.begins[conversation] = max(seq, self.begins.get(conversation, 0))
+
+    def leave(self, conversation: str, seq: Seq) -> None:
+        self._left[conversation] = max(seq, self._left.get(conversation, 0))
+
+    def come_back(self, conversation: str, seq: Seq) -> None:
+        if 0 < self._left.get(conversation, 0) < seq:
+            self.begin(conversation, seq)
+            del self._left[conversation]
 
     def is_hidden(self, conversation: str, seq: Seq) -> bool:
         return (conversation, seq) in self._hidden

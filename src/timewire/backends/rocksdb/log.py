@@ -163,7 +163,8 @@ class RocksLog:
             self._staged.clear()
             raise
         for revision in revisions:
-            self.rewritten(revision.seq, revision.payload)
+            if not revision.payload:
+                self.redacted(revision.seq)
 
     def _repeat(self, draft: Draft, known: Known) -> Receipt | TimewireError:
         """The answer to a draft whose id is known."""
@@ -220,7 +221,7 @@ class RocksLog:
     async def sweep(self, now: int) -> int:
         gone = self._revisions.sweep(now, self._head, MAX_SWEEP_MESSAGES)
         for seq in gone:
-            self.rewritten(seq, b"")
+            self.redacted(seq)
         if gone:
             await self._engine.durable()
         return len(gone)
@@ -276,13 +277,13 @@ class RocksLog:
             after = batch[-1].seq
             yield batch
 
-    def rewritten(self, seq: Seq, payload: bytes) -> None:
-        """A message has another payload now: show that from memory too."""
+    def redacted(self, seq: Seq) -> None:
+        """A message's payload is gone: forget it here too."""
         staged = self._staged.get(seq)
         if staged is not None:
-            staged.payload = payload
+            staged.payload = b""
         else:
-            self._recent.rewrite(seq, payload)
+            self._recent.redact(seq)
 
     async def aclose(self) -> None:
         await self._engine.aclose()

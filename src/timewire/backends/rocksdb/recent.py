@@ -41,12 +41,12 @@ class Recent:
             found = found + batch if found else batch
         return found
 
-    def rewrite(self, seq: Seq, payload: bytes) -> None:
-        """A message has another payload now."""
+    def redact(self, seq: Seq) -> None:
+        """Forget a payload."""
         at = bisect_right(self._batches, seq - 1, key=_last)
         for message in self._batches[at] if at < len(self._batches) else ():
             if message.seq == seq:
-                message.payload = payload
+                message.payload = b""
 
     def clear(self, since: Seq) -> None:
         """Keep nothing; what comes next follows ``since``."""
