@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.commands import Frame, Send
 from timewire.errors import CODES, Invalid, error
 from timewire.model import decode_message, encode_stored, message_head, message_json
 from timewire.protocol import (
@@ -25,7 +26,6 @@ from timewire.protocol import (
     ConversationState,
     Credit,
     Cursor,
-    Frame,
     GetHistory,
     Hello,
     HistoryPage,
@@ -33,7 +33,6 @@ from timewire.protocol import (
     Ping,
     Problem,
     Push,
-    Send,
     ServerFrame,
     SyncPage,
     advice,
@@ -55,7 +54,7 @@ VALUES = st.recursive(
 BODIES = st.dictionaries(TEXTS, VALUES, max_size=4)
 MESSAGES = st.builds(
     lambda conversation, seq, body: message_json(
-        message_head(conversation), seq, 5, encode_stored("alice", "1", "text", body)
+        message_head(conversation), seq, 5, encode_stored("alice", "1", "text", body), 0
     ),
     TEXTS,
     st.integers(1, 2**63 - 1),
@@ -63,7 +62,7 @@ MESSAGES = st.builds(
 )
 CLIENT_FRAMES = st.one_of(
     st.builds(Hello, TEXTS, TEXTS, st.none() | st.builds(Cursor, TEXTS, TEXTS), st.integers(1, 9)),
-    st.builds(Send, TEXTS, TEXTS, BODIES, TEXTS, st.integers(0, 2**63 - 1)),
+    st.builds(Send, TEXTS, TEXTS, BODIES, TEXTS, st.integers(0, 2**53 - 1)),
     st.builds(GetHistory, TEXTS, TEXTS, st.none() | st.integers(0, 9)),
     st.builds(Credit, st.integers(1, 9)),
 )

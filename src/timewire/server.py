@@ -24,7 +24,8 @@ from timewire.fanout import FanOut
 from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
 from timewire.inbox import Inbox
-from timewire.log import MessageLog
+from timewire.kinds import SCHEMAS, Schemas
+from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.protocol import Limits
 from timewire.queries import Queries
 from timewire.send import Sender
@@ -36,6 +37,8 @@ EXPIRY_PASSES: Final = 20
 """How often within an inbox's life the oldest entries are removed."""
 
 MAX_EXPIRY_PAUSE_S: Final = 3600.0
+SWEEP_PAUSE_S: Final = 1.0
+"""Between two looks for messages whose life is over."""
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Of Python's garbage collector, by generation."""
@@ -62,7 +65,14 @@ class Store(Protocol):
 class Server:
     """A running server.  ``start`` one, ``aclose`` it; ``url`` says where it is."""
 
-    def __init__(self, config: Config, keys: Keys, store: Store, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        store: Store,
+        clock: Clock = wall_clock,
+        schemas: Schemas = SCHEMAS,
+    ) -> None:
         self.config = config
         self.keys = keys
         self.url = ""
@@ -73,13 +83,18 @@ class Server:
         self._sender = Sender(
             store.log,
             store.directory,
+            clock,
             body_bytes=config.body_bytes,
             max_members=config.members,
+            edit_minutes=config.edit_minutes,
+            schemas=schemas,
         )
         self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
-        self._hub = Hub(store.inbox.position)
-        self._sync = Sync(store.log, store.inbox)
-        self._queries = Queries(store.messages, store.directory, page_entries=config.page_entries)
+        self._hub = Hub(store.inbox.position, clock)
+        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
+        self._queries = Queries(
+            store.messages, store.directory, clock, page_entries=config.page_entries
+        )
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -109,10 +124,15 @@ class Server:
 
     @classmethod
     async def start(
-        cls, config: Config, store: Store | None = None, clock: Clock = wall_clock
+        cls,
+        config: Config,
+        store: Store | None = None,
+        clock: Clock = wall_clock,
+        schemas: Schemas = SCHEMAS,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
+        ``schemas``: the message kinds whose bodies are checked.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -131,7 +151,7 @@ class Server:
         except BaseException:
             await store.aclose()
             raise
-        server = cls(config, keys, store, clock)
+        server = cls(config, keys, store, clock, schemas)
         try:
             await server._open()
         except BaseException:
@@ -149,6 +169,7 @@ class Server:
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
         self._run(self._expire())
+        self._run(self._sweep())
         await self._runner.setup()
         await self._listen()
         host, port = self._runner.addresses[0][:2]
@@ -225,6 +246,17 @@ class Server:
                 await self._store.inbox.expire(int(self._clock() - life_ms))
             except TimewireError as fault:
                 logger.warning("expiry failed, and is tried again", code=fault.code)
+
+    async def _sweep(self) -> None:
+        """Redact messages at the end of their life.  Nobody is shown them from then on anyway."""
+        while True:
+            await asyncio.sleep(SWEEP_PAUSE_S)
+            try:
+                more = True
+                while more:
+                    more = await self._store.log.sweep(self._clock()) == MAX_SWEEP_MESSAGES
+            except TimewireError as fault:
+                logger.warning("a sweep failed, and is tried again", code=fault.code)
 
 
 def _nothing(server: Server) -> None:

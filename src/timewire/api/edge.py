@@ -6,6 +6,7 @@ An error leaves as the ``error`` frame's JSON, with the status of its class.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, TypeVar
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
-from timewire.model import check_id
+from timewire.names import check_id
 from timewire.protocol import JSON, problem
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -39,6 +40,8 @@ STATUSES: Final = {
 """Codes for which HTTP has a more exact status than that of their class."""
 
 IDEMPOTENCY: Final = "Idempotency-Key"
+
+_SEQ: Final = re.compile(r"[0-9]{1,19}")
 
 _HEADERS: Final = {
     "Server": "timewire",
@@ -79,6 +82,8 @@ async def read(request: web.Request, asks: type[Asked]) -> Asked:
     fields.update(request.match_info)
     if "user" in request.match_info:
         fields["users"] = [fields.pop("user")]
+    if _SEQ.fullmatch(request.match_info.get("seq", "")):
+        fields["seq"] = int(fields["seq"])
     try:
         return msgspec.convert(fields, asks, strict=posted)
     except msgspec.ValidationError as reason:
