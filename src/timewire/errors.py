@@ -94,6 +94,15 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     ),
     "bad_body": (Invalid, "a body is a JSON object"),
     "bad_limit": (Invalid, "the page limit is out of range; `welcome` names the largest"),
+    "bad_query": (
+        Invalid,
+        "a search has something to look for (a word or a field), within the limits of docs/SEARCH.md",
+    ),
+    "bad_times": (Invalid, "`since` and `until` are times in ms, and `since` is before `until`"),
+    "too_broad": (
+        Invalid,
+        "too many words begin like the end of this phrase; write more of it, or leave it out",
+    ),
     "bad_range": (Invalid, "give either `after` or `before`, each a SeqId of 0 or more"),
     "bad_page": (Invalid, "not a page token of this list; start again without one"),
     "body_too_large": (
@@ -143,6 +152,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "out_of_turn": (
         Retryable,
         "an earlier command of this connection was refused for now; repeat that one first",
+    ),
+    "search_behind": (
+        Retryable,
+        "the search index has not come so far yet; repeat with a pause, or without `wait_for`",
     ),
     "storage_unavailable": (
         Retryable,
