@@ -96,7 +96,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "bad_limit": (Invalid, "the page limit is out of range; `welcome` names the largest"),
     "bad_query": (
         Invalid,
-        "a search has something to look for (a word or a field), within the limits of docs/SEARCH.md",
+        "a search looks for a word or a field, within the limits of docs/SEARCH.md",
     ),
     "bad_times": (Invalid, "`since` and `until` are times in ms, and `since` is before `until`"),
     "too_broad": (

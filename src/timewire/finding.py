@@ -98,6 +98,18 @@ class Ranking(msgspec.Struct, frozen=True):
     together: Phrase | None = None
 
 
+class Inquiry(msgspec.Struct, frozen=True):
+    """A whole question: what is wanted, among what, in which order.
+
+    ``best`` needs phrases, and a weight for each.
+    """
+
+    wanted: Wanted
+    scope: Scope
+    order: Order = "newest"
+    ranking: Ranking = Ranking()
+
+
 class Found(msgspec.Struct, frozen=True):
     """Where a document is.  ``quality``: how much of what was wanted it has; 0 unless ``best``."""
 
@@ -126,9 +138,9 @@ def places(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
     *body, last = phrase.words
     for at in range(len(words) - len(body)):
         end = words[at + len(body)]
-        if end.startswith(last) if phrase.prefix else end == last:
-            if all(words[at + n] == word for n, word in enumerate(body)):
-                yield at
+        ends = end.startswith(last) if phrase.prefix else end == last
+        if ends and all(words[at + n] == word for n, word in enumerate(body)):
+            yield at
 
 
 def has(phrase: Phrase, words: Sequence[str]) -> bool:

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from timewire.finding import Document, Found, Order, Phrase, Ranking, Scope, Wanted
+from timewire.finding import Document, Found, Inquiry, Phrase
 from timewire.model import Seq
 
 MAX_STAGE_DOCUMENTS: Final = 1000
@@ -65,19 +65,12 @@ class SearchIndex(Protocol):
         ...
 
     async def search(
-        self,
-        wanted: Wanted,
-        scope: Scope,
-        order: Order = "newest",
-        *,
-        limit: int,
-        after: Found | None = None,
-        ranking: Ranking = Ranking(),
+        self, inquiry: Inquiry, *, limit: int, after: Found | None = None
     ) -> list[Found]:
         """Documents that match, at most ``limit``, past ``after`` in their order.
 
-        ``best`` needs phrases, and a weight for each.  Raises ``Invalid`` (too_broad) for a
-        beginning of a word, at the end of a phrase, that too many words have.
+        Raises ``Invalid`` (too_broad) for a beginning of a word, at the end of a phrase, that too
+        many words have.
         """
         ...
 

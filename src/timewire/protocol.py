@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, get_args
 import msgspec
 
 from timewire.errors import TimewireError, error
+from timewire.finding import Match, Order
 from timewire.model import ConversationKind, Message, Seq
 
 VERSION: Final = 1
@@ -142,6 +143,35 @@ class ListMembers(Frame, tag="members"):
     conversation: str
     after: str = ""
     limit: int = 100
+
+
+class Search(Frame, tag="search", rename={"sender": "from"}, forbid_unknown_fields=True):
+    """Messages that one may read, by words and fields.  Answer: `search_page`.
+
+    ``text``: words, "phrases in quotation marks", beginn*, -not; empty with a field to go by.
+    ``match``: all of them, or any.  ``conversation``, ``from``, ``kind``: only there, only by,
+    only these.  ``since`` (included), ``until`` (not included): the message's time.  ``media``:
+    only what carries a file.  ``mentioned``: only what speaks to oneself.
+
+    ``page``: the ``next`` of the page before, with everything else but ``limit`` the same.
+    ``wait_for``: first wait until this SeqId can be found.  Unknown keys are refused: a filter
+    that is not known cannot be ignored.
+    """
+
+    id: Id
+    text: str = ""
+    match: Match = "all"
+    conversation: str = ""
+    sender: str = ""
+    kind: str = ""
+    since: int | None = None
+    until: int | None = None
+    media: bool = False
+    mentioned: bool = False
+    order: Order = "newest"
+    limit: int = 20
+    page: str = ""
+    wait_for: Seq = 0
 
 
 class Ping(Frame, tag="ping"):
@@ -290,6 +320,31 @@ class MemberPage(Frame, tag="member_page"):
     has_more: bool
 
 
+class SearchHit(msgspec.Struct, frozen=True):
+    """A message that was found.  ``snippet``: the part of its text to show.
+
+    ``matches``: where in the snippet the words stand, as pairs of offsets in characters (Unicode
+    code points), from and to before.
+    """
+
+    message: msgspec.Raw
+    snippet: str
+    matches: list[tuple[int, int]]
+
+
+class SearchPage(Frame, tag="search_page"):
+    """Answer to ``search``, in the order asked for.
+
+    ``next``: give it as ``page`` to go on; empty when there is nothing more.  A page may hold fewer
+    than asked for, and there may be more.  ``watermark``: everything up to this SeqId was searched.
+    """
+
+    id: Id
+    hits: list[SearchHit]
+    watermark: Seq
+    next: str = ""
+
+
 class Pong(Frame, tag="pong"):
     """Answer to ``ping``."""
 
@@ -310,6 +365,7 @@ ServerFrame = (
     | HistoryPage
     | ConversationPage
     | MemberPage
+    | SearchPage
     | Pong
 )
 

@@ -7,9 +7,10 @@ A *word* is what can be searched for by itself:
   the marks that belong to it, so that any part of a sentence can be found;
 - an emoji or other pictorial symbol.
 
-Punctuation, spaces and lines only separate.  Words are folded: case, width and compatibility forms,
-the accents of Latin, Greek and Cyrillic letters and the points of Hebrew and Arabic make no
-difference; nor does an emoji's skin tone.  So ``Ｃａｆé`` is ``cafe``, ``ｶﾞ`` is ``ガ`` and ``Straße`` is ``strasse``.
+Punctuation, spaces and lines only separate.  Words are folded: case, width and compatibility
+forms, the accents of Latin, Greek and Cyrillic letters and the points of Hebrew and Arabic make no
+difference; nor does an emoji's skin tone.  So ``Ｃａｆé`` is ``cafe``, ``ｶﾞ`` is ``ガ``, and
+``Straße`` is ``strasse``.
 
 A text is cut the same way whether it is stored or asked for, so words that follow each other in a
 question follow each other in every text that holds them.

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from timewire.errors import error
-from timewire.finding import (
-    Document,
-    Found,
-    Order,
-    Phrase,
-    Ranking,
-    Scope,
-    Wanted,
-    matches,
-    quality,
-    rank,
-)
+from timewire.finding import Document, Found, Inquiry, Phrase, matches, quality, rank
 from timewire.index import MAX_FOUND, MAX_RANKED, MAX_STAGE_DOCUMENTS, SearchIndex
 from timewire.model import Seq
 
@@ -63,34 +52,26 @@ class MemoryIndex:
         self._position, self._epoch = position, epoch
 
     async def search(
-        self,
-        wanted: Wanted,
-        scope: Scope,
-        order: Order = "newest",
-        *,
-        limit: int,
-        after: Found | None = None,
-        ranking: Ranking = Ranking(),
+        self, inquiry: Inquiry, *, limit: int, after: Found | None = None
     ) -> list[Found]:
         self._check_open()
         if not 1 <= limit <= MAX_FOUND:
             raise error("bad_limit", limit=limit, largest=MAX_FOUND)
-        found = self._found(wanted, scope, order, ranking)
-        if order == "oldest":
+        found = self._found(inquiry)
+        if inquiry.order == "oldest":
             return [one for one in found if after is None or one.seq > after.seq][:limit]
-        if order == "newest":
+        if inquiry.order == "newest":
             newest = reversed(list(found))
             return [one for one in newest if after is None or one.seq < after.seq][:limit]
         best = sorted(found, key=_rank, reverse=True)[:MAX_RANKED]
         return [one for one in best if after is None or _rank(one) < _rank(after)][:limit]
 
-    def _found(
-        self, wanted: Wanted, scope: Scope, order: Order, ranking: Ranking
-    ) -> Iterator[Found]:
+    def _found(self, inquiry: Inquiry) -> Iterator[Found]:
+        wanted = inquiry.wanted
         for seq, document in sorted(self._shown.items()):
-            if scope.holds(document) and matches(wanted, document):
+            if inquiry.scope.holds(document) and matches(wanted, document):
                 words = document.words.split(" ")
-                worth = quality(wanted, ranking, words) if order == "best" else 0
+                worth = quality(wanted, inquiry.ranking, words) if inquiry.order == "best" else 0
                 yield Found(seq, document.conversation, worth)
 
     async def shares(self, phrases: Sequence[Phrase]) -> list[float]:

@@ -26,7 +26,7 @@ from timewire.backends.tantivy.schema import (
     state_row,
 )
 from timewire.errors import error
-from timewire.finding import RECENCY, Document, Found, Order, Phrase, Ranking, Scope, Wanted, rank
+from timewire.finding import RECENCY, Document, Found, Inquiry, Phrase, rank
 from timewire.index import MAX_RANKED
 from timewire.model import Seq
 
@@ -128,22 +128,14 @@ class Generation:
 
     # -- reading --------------------------------------------------------------------------------
 
-    def search(
-        self,
-        wanted: Wanted,
-        scope: Scope,
-        order: Order,
-        limit: int,
-        after: Found | None,
-        ranking: Ranking,
-    ) -> list[Found]:
+    def search(self, inquiry: Inquiry, limit: int, after: Found | None) -> list[Found]:
         """Documents that match, past ``after``."""
         searcher = self._index.searcher()
         try:
-            asked = query(wanted, scope, order, after, ranking)
-            if order == "best":
+            asked = query(inquiry, after)
+            if inquiry.order == "best":
                 return self._best(searcher, asked, limit, after)
-            direction = tantivy.Order.Desc if order == "newest" else tantivy.Order.Asc
+            direction = tantivy.Order.Desc if inquiry.order == "newest" else tantivy.Order.Asc
             result = searcher.search(asked, limit, count=False, order_by_field=SEQ, order=direction)
         except ValueError as problem:
             if _TOO_BROAD in str(problem):

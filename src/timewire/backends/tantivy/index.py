@@ -20,7 +20,7 @@ import structlog
 from timewire.backends.tantivy.generation import Generation, sync_directory
 from timewire.backends.tantivy.schema import FORMAT
 from timewire.errors import error
-from timewire.finding import Document, Found, Order, Phrase, Ranking, Scope, Wanted
+from timewire.finding import Document, Found, Inquiry, Phrase, Scope
 from timewire.index import MAX_FOUND, MAX_STAGE_DOCUMENTS, SearchIndex
 from timewire.model import Seq
 
@@ -112,23 +112,14 @@ class TantivyIndex:
         await self._threads.write(lambda: generation.commit(position, epoch))
 
     async def search(
-        self,
-        wanted: Wanted,
-        scope: Scope,
-        order: Order = "newest",
-        *,
-        limit: int,
-        after: Found | None = None,
-        ranking: Ranking = Ranking(),
+        self, inquiry: Inquiry, *, limit: int, after: Found | None = None
     ) -> list[Found]:
         generation = self._open_generation()
         if not 1 <= limit <= MAX_FOUND:
             raise error("bad_limit", limit=limit, largest=MAX_FOUND)
-        if scope == Scope():
+        if inquiry.scope == Scope():
             return []
-        return await self._threads.search(
-            lambda: generation.search(wanted, scope, order, limit, after, ranking)
-        )
+        return await self._threads.search(lambda: generation.search(inquiry, limit, after))
 
     async def shares(self, phrases: Sequence[Phrase]) -> list[float]:
         generation = self._open_generation()

@@ -14,16 +14,7 @@ from typing import Final
 import tantivy
 from tantivy import FieldType, Occur, Query
 
-from timewire.finding import (
-    RECENCY,
-    Document,
-    Found,
-    Order,
-    Phrase,
-    Ranking,
-    Scope,
-    Wanted,
-)
+from timewire.finding import RECENCY, Document, Found, Inquiry, Phrase, Scope
 from timewire.model import MAX_SEQ, Seq
 
 FORMAT: Final = 1
@@ -97,21 +88,20 @@ def state_row(state: str) -> tantivy.Document:
     return made
 
 
-def query(
-    wanted: Wanted, scope: Scope, order: Order, after: Found | None, ranking: Ranking
-) -> Query:
+def query(inquiry: Inquiry, after: Found | None) -> Query:
     """What finds the documents that match, from ``after`` on."""
-    weights = ranking.weights if order == "best" else (1,) * len(wanted.phrases)
+    wanted, ranking, best = inquiry.wanted, inquiry.ranking, inquiry.order == "best"
+    weights = ranking.weights if best else (1,) * len(wanted.phrases)
     phrases = [
         Query.const_score_query(_phrase(phrase), float(weight))
         for phrase, weight in zip(wanted.phrases, weights, strict=True)
     ]
-    parts = [(Occur.Must, _silent(part)) for part in _filters(wanted, scope, order, after)]
+    parts = [(Occur.Must, _silent(part)) for part in _filters(inquiry, after)]
     if wanted.match == "all":
         parts += [(Occur.Must, phrase) for phrase in phrases]
     elif phrases:
         parts.append((Occur.Must, _any(phrases)))
-    if order == "best" and ranking.together is not None:
+    if best and ranking.together is not None:
         bonus = Query.const_score_query(_phrase(ranking.together), float(sum(weights)))
         parts.append((Occur.Should, bonus))
     parts += [(Occur.MustNot, _phrase(phrase)) for phrase in wanted.without]
@@ -135,8 +125,9 @@ def _literal(word: str) -> str:
     return "".join(one if one.isalnum() or ord(one) > 0x7F else "\\" + one for one in word)
 
 
-def _filters(wanted: Wanted, scope: Scope, order: Order, after: Found | None) -> Iterable[Query]:
-    yield _within(scope)
+def _filters(inquiry: Inquiry, after: Found | None) -> Iterable[Query]:
+    wanted, order = inquiry.wanted, inquiry.order
+    yield _within(inquiry.scope)
     for field, value in ((_SENDER, wanted.sender), (_KIND, wanted.kind)):
         if value:
             yield _term(field, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from timewire.errors import TimewireError
-from timewire.finding import Document, Found, Match, Order, Phrase, Ranking, Scope, Wanted
+from timewire.finding import Document, Found, Inquiry, Match, Order, Phrase, Ranking, Scope, Wanted
 from timewire.index import MAX_FOUND, MAX_STAGE_DOCUMENTS, SearchIndex
 from timewire.model import MAX_SEQ, Seq, Window
 from timewire.testing.contracts.places import Contract, CrashingIndexPlace, IndexPlace
@@ -52,7 +52,7 @@ async def seqs(
     found: list[Found] = []
     while True:
         page = await index.search(
-            what, scope, order, limit=2, after=found[-1] if found else None, ranking=ranking
+            Inquiry(what, scope, order, ranking), limit=2, after=found[-1] if found else None
         )
         found += page
         if len(page) < 2:
@@ -203,7 +203,7 @@ class IndexContract(Contract[IndexPlace]):
     async def test_a_wide_scope(self, store: SearchIndex) -> None:
         await fill(store, *(document(n, "x", conversation=f"c{n}") for n in range(1, 501)))
         odd = Scope(frozenset(f"c{n}" for n in range(1, 10_001, 2)))
-        found = await store.search(wanted("x"), odd, "oldest", limit=1000)
+        found = await store.search(Inquiry(wanted("x"), odd, "oldest"), limit=1000)
         assert [one.seq for one in found] == list(range(1, 501, 2))
         assert [one.conversation for one in found] == [f"c{n}" for n in range(1, 501, 2)]
 
@@ -214,7 +214,7 @@ class IndexContract(Contract[IndexPlace]):
         assert await seqs(store, wanted("x"), order="newest") == [9, 8, 7, 6, 5, 4, 3, 2, 1]
         assert await seqs(store, wanted("x"), order="oldest") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
         assert await seqs(store, wanted("x", upto=4), order="newest") == [4, 3, 2, 1]
-        page = await store.search(wanted("x"), TEAM, limit=3, after=Found(6, "team"))
+        page = await store.search(Inquiry(wanted("x"), TEAM), limit=3, after=Found(6, "team"))
         assert page == [Found(5, "team"), Found(4, "team"), Found(3, "team")]
 
     async def test_the_best(self, store: SearchIndex) -> None:
@@ -229,7 +229,7 @@ class IndexContract(Contract[IndexPlace]):
         )
         either = wanted("red", "blue", match="any")
         ranking = Ranking((1, 3), phrase("red blue"))
-        found = await store.search(either, TEAM, "best", limit=10, ranking=ranking)
+        found = await store.search(Inquiry(either, TEAM, "best", ranking), limit=10)
         assert found == [
             Found(1, "team", 8),
             Found(6, "team", 4),
@@ -238,10 +238,10 @@ class IndexContract(Contract[IndexPlace]):
             Found(2, "team", 1),
         ]
         for n, last in enumerate(found):
-            rest = await store.search(either, TEAM, "best", limit=10, after=last, ranking=ranking)
+            rest = await store.search(Inquiry(either, TEAM, "best", ranking), limit=10, after=last)
             assert rest == found[n + 1 :]
         both = await store.search(
-            wanted("red", "blue"), TEAM, "best", limit=2, ranking=Ranking((2, 2))
+            Inquiry(wanted("red", "blue"), TEAM, "best", Ranking((2, 2))), limit=2
         )
         assert both == [Found(6, "team", 4), Found(4, "team", 4)]
 
@@ -249,12 +249,12 @@ class IndexContract(Contract[IndexPlace]):
         await fill(store, *(document(n, "x y" if n % 3 == 0 else "x") for n in range(1, 40)))
         either, ranking = wanted("x", "y", match="any", upto=39), Ranking((1, 2))
         for order in ("newest", "oldest", "best"):
-            whole = await store.search(either, TEAM, order, limit=100, ranking=ranking)
+            whole = await store.search(Inquiry(either, TEAM, order, ranking), limit=100)
             paged: list[Found] = []
             for turn in range(0, 39, 3):
                 last = paged[-1] if paged else None
                 paged += await store.search(
-                    either, TEAM, order, limit=3, after=last, ranking=ranking
+                    Inquiry(either, TEAM, order, ranking), limit=3, after=last
                 )
                 await fill(store, document(store.position + 1, f"x y {turn}"))
             assert paged == whole
@@ -271,7 +271,7 @@ class IndexContract(Contract[IndexPlace]):
     async def test_bounds(self, store: SearchIndex) -> None:
         for limit in (0, MAX_FOUND + 1):
             with pytest.raises(TimewireError) as caught:
-                await store.search(wanted("x"), TEAM, limit=limit)
+                await store.search(Inquiry(wanted("x"), TEAM), limit=limit)
             assert caught.value.code == "bad_limit"
         many = [document(n, "x") for n in range(1, MAX_STAGE_DOCUMENTS + 2)]
         with pytest.raises(TimewireError) as caught:
@@ -279,7 +279,7 @@ class IndexContract(Contract[IndexPlace]):
         assert caught.value.code == "batch_too_large"
         await store.stage(many[:-1])
         await store.commit(len(many), EPOCH)
-        assert len(await store.search(wanted("x"), TEAM, limit=MAX_FOUND)) == MAX_FOUND
+        assert len(await store.search(Inquiry(wanted("x"), TEAM), limit=MAX_FOUND)) == MAX_FOUND
 
     async def test_the_largest_seqids(self, store: SearchIndex) -> None:
         await fill(store, document(1, "x", time=0), document(MAX_SEQ, "x", time=2**53))
@@ -319,7 +319,7 @@ class IndexContract(Contract[IndexPlace]):
         for act in (
             store.stage([]),
             store.commit(1, EPOCH),
-            store.search(wanted("x"), TEAM, limit=1),
+            store.search(Inquiry(wanted("x"), TEAM), limit=1),
             store.shares([phrase("x")]),
             store.renew(),
         ):
@@ -378,10 +378,10 @@ class IndexCrashContract(Contract[CrashingIndexPlace]):
         await self.at.crash()
         index = await self.at.open()
         assert (index.position, index.epoch) == (49, EPOCH)
-        found = await index.search(wanted("x"), TEAM, "oldest", limit=100)
+        found = await index.search(Inquiry(wanted("x"), TEAM, "oldest"), limit=100)
         assert [one.seq for one in found] == list(range(1, 50))
         await fill(index, document(50, "x"), document(2, "changed"), removed=(1,))
-        found = await index.search(wanted("x"), TEAM, "oldest", limit=100)
+        found = await index.search(Inquiry(wanted("x"), TEAM, "oldest"), limit=100)
         assert [one.seq for one in found] == list(range(3, 51))
 
     async def test_a_crash_during_a_renewal(self) -> None:
