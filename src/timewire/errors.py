@@ -144,6 +144,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     # what is not there
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation"),
+    "search_off": (NotFound, "this server does not search; set `search` to `on`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # later, perhaps

@@ -18,6 +18,7 @@ from aiohttp import WSMsgType, web
 
 from timewire.auth import Claims
 from timewire.clock import Clock
+from timewire.coding import CODECS
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.hub import Hub
@@ -25,7 +26,6 @@ from timewire.metrics import BEHIND, PAGES, RESETS
 from timewire.model import Seq, check_name
 from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
 from timewire.protocol import (
-    CODECS,
     COMMANDS,
     QUERIES,
     SUBPROTOCOLS,
@@ -40,9 +40,8 @@ from timewire.protocol import (
     ServerFrame,
     SyncPage,
 )
-from timewire.queries import Queries
 from timewire.send import Request, Sender
-from timewire.session import Close, Effects, Pull, Rate, Session, Start
+from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
 from timewire.sync import CursorLost, Sync
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -154,7 +153,7 @@ class Gateway:
         hub: Hub,
         sender: Sender,
         sync: Sync,
-        queries: Queries,
+        answer: Answer,
         directory: Directory,
     ) -> None:
         self.clock = clock
@@ -163,7 +162,7 @@ class Gateway:
         self._hub = hub
         self._sender = sender
         self._sync = sync
-        self._queries = queries
+        self._answer = answer
         self._directory = directory
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
@@ -307,7 +306,7 @@ class Gateway:
     async def _ask(self, connection: Connection, query: Query) -> None:
         await connection.outbox.room()
         try:
-            answer = await self._queries.answer(connection.user, query)
+            answer = await self._answer(connection.user, query)
         except TimewireError as fault:
             answer = fault
         except Exception:

@@ -13,10 +13,11 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from timewire.coding import JSON
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
 from timewire.model import check_id
-from timewire.protocol import JSON, problem
+from timewire.protocol import problem
 
 BODY_TIMEOUT_S: Final = 10.0
 """A request's body must have come within this time."""

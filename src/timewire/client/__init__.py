@@ -16,7 +16,7 @@ from timewire.client.events import (
     Refused,
     Reset,
 )
-from timewire.client.queries import Conversation, HistorySlice
+from timewire.client.queries import Conversation, HistorySlice, Hit, SearchSlice
 from timewire.client.session import State
 from timewire.client.store import MemoryStore, SqliteStore, Store
 from timewire.client.transport import Backoff
@@ -29,6 +29,7 @@ __all__ = [
     "Conversation",
     "Disconnected",
     "Event",
+    "Hit",
     "HistorySlice",
     "Live",
     "MemoryStore",
@@ -36,6 +37,7 @@ __all__ = [
     "Received",
     "Refused",
     "Reset",
+    "SearchSlice",
     "Sent",
     "SqliteStore",
     "State",

@@ -23,15 +23,14 @@ from timewire import model
 from timewire.client import queries
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
-from timewire.client.queries import Conversation, HistorySlice, new_id
+from timewire.client.queries import Conversation, HistorySlice, SearchSlice, new_id
 from timewire.client.session import Answer, State
 from timewire.client.store import MemoryStore, SqliteStore, Store
 from timewire.client.transport import Backoff, Dialer, socket_url
+from timewire.coding import JSON, MSGPACK
 from timewire.errors import error
 from timewire.model import Message, Seq
 from timewire.protocol import (
-    JSON,
-    MSGPACK,
     Ack,
     AckLevel,
     Add,
@@ -39,7 +38,10 @@ from timewire.protocol import (
     Create,
     Id,
     MarkRead,
+    Match,
+    Order,
     Remove,
+    Search,
     Send,
 )
 
@@ -295,6 +297,50 @@ class Client:
     async def members(self, conversation: str) -> list[str]:
         """The present members of a conversation, by name."""
         return [one async for one in queries.members(self._driver.ask, conversation)]
+
+    async def search(
+        self,
+        text: str = "",
+        *,
+        match: Match = "all",
+        conversation: str = "",
+        sender: str = "",
+        kind: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        media: bool = False,
+        mentioned: bool = False,
+        order: Order = "newest",
+        limit: int = queries.SEARCH_HITS,
+        page: str = "",
+        wait_for: Seq = 0,
+    ) -> SearchSlice:
+        """Messages that the user may read and that have these words: a page, and how to go on.
+
+        ``text``: words, ``"phrases"``, beginn*, -not; ``match``: all of them, or any.  The other
+        conditions must all hold: where, by whom, of which kind, from ``since`` to before ``until``
+        (ms), carrying a file, speaking to the user.  ``order``: newest, oldest or best first.
+
+        ``wait_for``: a SeqId, such as that of what was just sent, to be searched too.  ``page``:
+        the ``next`` of the page before, with everything else the same.
+        """
+        query = Search(
+            new_id(),
+            text,
+            match,
+            conversation,
+            sender,
+            kind,
+            since,
+            until,
+            media,
+            mentioned,
+            order,
+            limit,
+            page,
+            wait_for,
+        )
+        return await queries.search(self._driver.ask, query)
 
     # -- what this device has -------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from typing import Final
 
 import msgspec
 
+from timewire import coding
 from timewire import protocol as wire
 from timewire.client.events import (
     Acked,
@@ -51,7 +52,14 @@ MAX_UNREAD_EVENTS: Final = 10_000
 LOW_UNREAD_EVENTS: Final = 5_000
 """Messages that may wait for the app while further pages are asked for."""
 
-Answer = wire.Ack | wire.HistoryPage | wire.ConversationPage | wire.MemberPage | TimewireError
+Answer = (
+    wire.Ack
+    | wire.HistoryPage
+    | wire.ConversationPage
+    | wire.MemberPage
+    | wire.SearchPage
+    | TimewireError
+)
 _Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind
 
 
@@ -317,7 +325,7 @@ class Session:
 
     def _transmit(self, frame: wire.Command | wire.Query, limits: wire.Limits) -> None:
         # The server would refuse it without knowing its id, for ever.
-        if len(wire.JSON.encode(frame)) > limits.frame_bytes:
+        if len(coding.JSON.encode(frame)) > limits.frame_bytes:
             self._fail(frame.id, error("frame_too_large", limit=limits.frame_bytes))
         else:
             self._effects.frames.append(frame)

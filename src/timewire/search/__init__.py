@@ -6,5 +6,6 @@ Top to bottom: ``indexer`` (follows the log), ``answers`` (a question and its pa
 
 from timewire.search.answers import Searcher
 from timewire.search.indexer import Indexer
+from timewire.search.scopes import Scopes
 
-__all__ = ["Indexer", "Searcher"]
+__all__ = ["Indexer", "Scopes", "Searcher"]

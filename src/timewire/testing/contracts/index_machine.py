@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -15,12 +15,13 @@ from timewire.testing.contracts.machine import Machine
 from timewire.testing.contracts.places import IndexPlace
 from timewire.words import words
 
+_TEXT_PARTS: Final = (
+    *("the", "a", "fox", "foxes", "Café", "caf", "iPhone15", "x.y", "http://a.b/c", "naïve"),
+    *("你", "好", "你好", "ทดสอบ", "한국", "👍", "ｶﾞ", "\u0640", "👨\u200d👩\u200d👧"),
+)
 TEXTS = st.one_of(
     st.lists(
-        st.sampled_from(
-            "the a fox foxes Café caf 你 好 你好 ทดสอบ 한국 iPhone15 x.y http://a.b/c 👍 ｶﾞ naïve ـ"
-            " 👨\u200d👩\u200d👧".split()
-        ),
+        st.sampled_from(_TEXT_PARTS),
         max_size=8,
     ).map(" ".join),
     st.lists(st.sampled_from(list("ab你好的,. 👍é")), max_size=12).map("".join),
