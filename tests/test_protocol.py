@@ -60,7 +60,7 @@ MESSAGES = st.builds(
 )
 CLIENT_FRAMES = st.one_of(
     st.builds(Hello, TEXTS, TEXTS, st.none() | st.builds(Cursor, TEXTS, TEXTS), st.integers(1, 9)),
-    st.builds(Send, TEXTS, TEXTS, BODIES, TEXTS, st.integers(0, 2**63 - 1)),
+    st.builds(Send, TEXTS, TEXTS, BODIES, TEXTS, st.integers(0, 2**53 - 1)),
     st.builds(GetHistory, TEXTS, TEXTS, st.none() | st.integers(0, 9)),
     st.builds(Credit, st.integers(1, 9)),
 )
