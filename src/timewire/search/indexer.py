@@ -97,7 +97,9 @@ class Indexer:
 
     def progress(self) -> Progress:
         """How far the index has come, and one that is being made anew."""
-        rebuilt = self._fresh.position if self._fresh is not None else None
+        rebuilt = None
+        if self._rebuild is not None and not self._rebuild.done():
+            rebuilt = self._fresh.position if self._fresh is not None else 0
         return Progress(self.position, self._log.head, rebuilt, self._rebuilds)
 
     async def reached(self, seq: Seq) -> None:
