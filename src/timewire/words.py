@@ -141,19 +141,15 @@ def placed(text: str) -> Iterator[Word]:
 @lru_cache(maxsize=MAX_FOLDED_KEPT)
 def _cut(found: str) -> tuple[str, ...]:
     """The words of what stands together in a text: most often one."""
-    folded = fold(found)
+    folded = fold(_looks().sub("", found))
     if folded.isalnum() and folded.isascii() and len(folded) <= MAX_WORD_CHARS:
         return (folded,)
-    return tuple(_bare(part) for part in _cutter(folded).findall(folded) if _bare(part))
-
-
-def _bare(word: str) -> str:
-    """A word without what only changes how it looks."""
-    return _looks().sub("", word)
+    return tuple(_cutter(folded).findall(folded))
 
 
 @cache
 def _looks() -> re.Pattern[str]:
+    """What only changes how a character looks."""
     return re.compile(f"[\u00ad\u200c\u200d\u20e3\ufe00-\ufe0f{_SKIN_TONES}]")
 
 
@@ -177,6 +173,7 @@ def _pattern(last: int) -> re.Pattern[str]:
         f"[{letters}][{letters}{marks}]{{0,{MAX_WORD_CHARS - 1}}}"
         f"|[{_class(sorted(unspaced))}][{marks}]*"
         "|[\u1100-\u115f\ua960-\ua97c]+[\u1160-\u11a7\ud7b0-\ud7c6]*[\u11a8-\u11ff\ud7cb-\ud7fb]*"
+        f"[{marks}]*"
         f"|[{_class(_of(_SYMBOLS, 'S', last))}][\ufe0e\ufe0f\u20e3{tones}]*"
     )
 

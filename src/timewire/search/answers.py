@@ -89,7 +89,7 @@ class Searcher:
         question = _check(query)
         if query.wait_for:
             await self._indexer.reached(query.wait_for)
-        watermark = self._index.position
+        watermark = self._indexer.position
         began = perf_counter()
         asked = await self._understand(user, query, question, watermark)
         page = await self._fill(asked)

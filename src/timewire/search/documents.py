@@ -109,6 +109,6 @@ def _mentions(named: Iterable[str], text: str) -> tuple[str, ...]:
     found = dict.fromkeys(named)
     if "@" in text:
         for match in _MENTION.finditer(text):
-            name = match[1].rstrip(".")
-            found[EVERYONE if name == _ALL else name] = None
+            if name := match[1].rstrip("."):
+                found[EVERYONE if name == _ALL else name] = None
     return tuple(found)[:MAX_MENTIONS] if found else ()

@@ -92,8 +92,10 @@ class Indexer:
 
     @property
     def position(self) -> Seq:
-        """Every message up to this one can be found."""
-        return self._index.position
+        """Every message up to this one can be found; 0 while the index is of another log."""
+        index, log = self._index, self._log
+        known = index.epoch == log.epoch and index.position <= log.head
+        return index.position if known else 0
 
     def progress(self) -> Progress:
         """How far the index has come, and one that is being made anew."""
@@ -125,8 +127,8 @@ class Indexer:
 
     async def _begin(self) -> None:
         """Start anew when what is indexed is not, or no longer, this log."""
-        index, log = self._index, self._log
-        if index.position and (index.epoch != log.epoch or index.position > log.head):
+        index = self._index
+        if index.position and not self.position:
             logger.warning("the search index is not of this log and is made anew")
             await index.replace(await index.renew())
         self._tell()
