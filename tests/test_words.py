@@ -1,6 +1,7 @@
 """What texts of all scripts are cut into."""
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -95,7 +96,7 @@ def test_places_and_words_agree(text: str) -> None:
     found = list(placed(text))
     assert [word.text for word in found] == words(text)
     assert all(0 <= word.start < word.end <= len(text) for word in found)
-    assert all(one.start <= other.start for one, other in zip(found, found[1:], strict=False))
+    assert all(one.start <= other.start for one, other in pairwise(found))
 
 
 @given(TEXTS)

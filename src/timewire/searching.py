@@ -161,12 +161,14 @@ async def _watch(url: str, key: str) -> None:
     before = await _call("GET", url, key)
     state = await _call("POST", url, key)
     began = time.monotonic()
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("indexing"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
     with bar:
         task = bar.add_task("", total=state.head)

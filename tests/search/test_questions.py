@@ -60,7 +60,7 @@ def phrase(text: str) -> Phrase:
         ("iPhone15手机", ["iphone15 手 机"], []),
         ("สวัสดี", ["ส วั ส ดี"], []),
         ("👍🏽", ["👍"], []),
-        ("AND OR NOT (a OR b) title:x ^2 ~ [a TO b]", [*"and or not a b".split(), "title x", "2", "to"], []),
+        ("AND NOT (a) title:x ^2 ~ [a TO]", ["and", "not", "a", "title x", "2", "to"], []),
         ("!!! ... ???", [], []),
     ],
 )  # fmt: skip
@@ -101,13 +101,10 @@ def test_up_to_the_limits() -> None:
     assert parse("." * MAX_QUESTION_CHARS) == Question()
 
 
-@given(st.text(max_size=60) | st.text('ab -"“”*字👍.', max_size=40))
-def test_anything_is_a_question_or_refused(text: str) -> None:
-    try:
-        found = parse(text)
-    except TimewireError as refusal:
-        assert refusal.code == "bad_query"
-        return
+@given(st.text(max_size=15) | st.text('ab -"“”*字👍.', max_size=15))
+def test_anything_is_a_question(text: str) -> None:
+    # Neither is as long as a question may be.
+    found = parse(text)
     for one in (*found.wanted, *found.without):
         assert one.words
         assert all(word and word.split() == [word] for word in one.words)

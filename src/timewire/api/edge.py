@@ -40,6 +40,8 @@ STATUSES: Final = {
 """Codes for which HTTP has a more exact status than that of their class."""
 
 IDEMPOTENCY: Final = "Idempotency-Key"
+ACT_AS: Final = "as"
+"""The parameter that names whom the product's backend acts for; no part of what is asked."""
 
 _HEADERS: Final = {
     "Server": "timewire",
@@ -77,6 +79,8 @@ async def read(request: web.Request, asks: type[Asked]) -> Asked:
     if "id" not in fields:
         key = request.headers.get(IDEMPOTENCY)
         fields["id"] = check_id(key) if key else ""
+    if not posted:
+        fields.pop(ACT_AS, None)
     fields.update(request.match_info)
     if "user" in request.match_info:
         fields["users"] = [fields.pop("user")]

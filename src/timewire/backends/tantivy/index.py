@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from timewire.backends.tantivy.generation import Generation, sync_directory
 from timewire.backends.tantivy.schema import FORMAT
@@ -38,7 +39,7 @@ Result = TypeVar("Result")
 class _Current(msgspec.Struct):
     """What the file says: the generation's name, and the format it was written in."""
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"^g\d+\Z")]
     format: int
 
 
