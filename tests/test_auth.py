@@ -15,6 +15,7 @@ from timewire.auth import (
     TOKEN_LIFE_S,
     Claims,
     Keys,
+    find_admin_key,
     find_secret,
     mint,
     verify,
@@ -228,3 +229,12 @@ def test_keys_are_not_shown(tmp_path: Path) -> None:
     keys = Keys.load(Config(), tmp_path)
     assert keys.secret not in repr(keys)
     assert keys.admin_key not in repr(keys)
+
+
+def test_the_admin_key_of_a_server_that_has_run_here(tmp_path: Path) -> None:
+    with pytest.raises(Unusable) as caught:
+        find_admin_key(Config(), tmp_path)
+    assert caught.value.code == "directory_unusable"
+    keys = Keys.load(Config(), tmp_path)
+    assert find_admin_key(Config(), tmp_path) == keys.admin_key
+    assert find_admin_key(Config(admin_key="k" * 32), tmp_path) == "k" * 32

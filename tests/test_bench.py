@@ -34,10 +34,11 @@ from bench.wire import (  # noqa: E402
     pushed_number,
     send_template,
 )
+from timewire.coding import JSON  # noqa: E402
 from timewire.commands import Send  # noqa: E402
 from timewire.model import encode_stored, message_head, message_json  # noqa: E402
 from timewire.outbox import PING_FRAME, frame  # noqa: E402
-from timewire.protocol import JSON, Ack, At, Live  # noqa: E402
+from timewire.protocol import Ack, At, Live  # noqa: E402
 
 
 class Wire(asyncio.Transport):

@@ -15,7 +15,21 @@ from typer.testing import CliRunner, Result
 from timewire import auth, cli
 from timewire.config import KEYS, SECRETS, Config, load
 
-COMMANDS = ["serve", "token", "inspect", "version", "send", "tail", "history", "create", "chat"]
+COMMANDS = [
+    *(
+        "serve",
+        "token",
+        "inspect",
+        "version",
+        "send",
+        "tail",
+        "history",
+        "search",
+        "create",
+        "chat",
+    ),
+    "reindex",
+]
 
 
 @pytest.fixture
@@ -247,6 +261,31 @@ def test_a_second_server_does_not_get_the_directory_or_the_port(
         assert "Traceback" not in complained
 
 
+def test_search_and_reindex(served: Served) -> None:
+    served.lines("create", "s2", "bob", user="alice")
+    served.lines("send", "s2", "the deploy failed at 3", user="alice")
+    served.lines("send", "s2", "it is fine\tnow \x1b[2J 北京", user="bob")
+    last = served.lines("send", "s2", "--kind", "image", "--body", '{"ref": "x"}', user="bob")
+    [told] = served.lines("reindex", user="alice")
+    assert told.startswith(f"{last[0]} messages indexed in ")
+
+    def found(*arguments: str, user: str = "bob") -> list[str]:
+        return [line.partition("  ")[2] for line in served.lines("search", *arguments, user=user)]
+
+    assert found("deploy", "--in", "s2") == ["s2  alice: the deploy failed at 3"]
+    assert found("DEPLOY*", "--any", "--in", "s2") == ["s2  alice: the deploy failed at 3"]
+    assert found("北京", "--from", "bob") == ["s2  bob: it is fine    now \ufffd[2J 北京"]
+    assert found("--media", "--in", "s2") == ['s2  bob: [image] {"ref":"x"}']
+    assert found("deploy -failed", "--in", "s2") == []
+    assert found("deploy", "--since", "2100-01-01") == []
+    assert len(found("--in", "s2", "--limit", "2", "--order", "oldest")) == 2
+    assert found("deploy", user="carol") == []
+    [as_json] = served.lines("search", '"deploy failed"', "--json", user="alice")
+    hit = msgspec.json.decode(as_json)
+    assert [hit["snippet"][a:b] for a, b in hit["matches"]] == ["deploy failed"]
+    assert hit["message"]["conversation"] == "s2"
+
+
 def test_send_and_history(served: Served) -> None:
     assert len(served.lines("create", "h1", "bob", "--title", "First", user="alice")) == 1
     [first] = served.lines("send", "h1", "hello", user="alice")
@@ -340,6 +379,10 @@ def test_a_reader_that_goes_away_is_no_error(served: Served) -> None:
         (["tail", "--token", "nonsense"], cli.EXIT_REFUSED, "the token is missing, malformed"),
         (["tail", "--url", "ftp://x"], cli.EXIT_USAGE, "a server's URL looks like"),
         (["history", "@bob", "--limit", "0"], cli.EXIT_USAGE, "Invalid value"),
+        (["search"], cli.EXIT_REFUSED, "there is nothing to look for"),
+        (["search", "x", "--since", "tomorrow"], cli.EXIT_USAGE, "no day or time: tomorrow"),
+        (["search", "x", "--order", "random"], cli.EXIT_USAGE, "Invalid value"),
+        (["search", "x", "--in", "nowhere"], cli.EXIT_REFUSED, "no such conversation"),
     ],
 )
 def test_what_is_refused_is_one_clear_line(

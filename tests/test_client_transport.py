@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import WSMsgType, web
 
-from timewire import commands
+from timewire import coding, commands
 from timewire import protocol as wire
 from timewire.client import transport
 from timewire.client.transport import Backoff, Dialer, Link, socket_url
@@ -51,7 +51,7 @@ async def dial() -> AsyncIterator[Callable[..., Awaitable[Link]]]:
     links: list[Link] = []
 
     async def open_(
-        url: str, codec: wire.Codec = wire.JSON, ping_s: float = transport.PING_S
+        url: str, codec: coding.Codec = coding.JSON, ping_s: float = transport.PING_S
     ) -> Link:
         dialers.append(Dialer(url, codec, ping_s=ping_s))
         links.append(await dialers[-1]())
@@ -76,8 +76,8 @@ async def wait_for_close(ws: web.WebSocketResponse) -> None:
         pass
 
 
-@pytest.mark.parametrize("codec", wire.CODECS.values(), ids=lambda codec: codec.name)
-async def test_frames_go_both_ways_in_order(serve: Serve, dial: Open, codec: wire.Codec) -> None:
+@pytest.mark.parametrize("codec", coding.CODECS.values(), ids=lambda codec: codec.name)
+async def test_frames_go_both_ways_in_order(serve: Serve, dial: Open, codec: coding.Codec) -> None:
     heard: list[wire.ClientFrame] = []
     spoken: list[str | None] = []
 
@@ -109,7 +109,7 @@ async def test_what_is_there_comes_together(serve: Serve, dial: Open) -> None:
 
     async def script(ws: web.WebSocketResponse) -> None:
         for number in range(transport.MAX_BATCH_FRAMES + 10):
-            await ws.send_bytes(wire.JSON.encode(wire.At(str(number))))
+            await ws.send_bytes(coding.JSON.encode(wire.At(str(number))))
         there.set()
         await wait_for_close(ws)
 
@@ -181,13 +181,13 @@ async def test_pings_keep_a_quiet_link_alive(serve: Serve, dial: Open) -> None:
 
     async def script(ws: web.WebSocketResponse) -> None:
         nonlocal pings
-        await ws.send_bytes(wire.JSON.encode(wire.At("1")))
+        await ws.send_bytes(coding.JSON.encode(wire.At("1")))
         async for message in ws:
-            assert wire.JSON.decode_client(message.data) == wire.Ping()
+            assert coding.JSON.decode_client(message.data) == wire.Ping()
             pings += 1
             if pings == 4:
                 return
-            await ws.send_bytes(wire.JSON.encode(wire.Pong()))
+            await ws.send_bytes(coding.JSON.encode(wire.Pong()))
 
     link = await dial(await serve(script), ping_s=0.05)
     assert await everything(link) == [wire.At("1"), *[wire.Pong()] * 3]

@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 from timewire.auth import mint
 from timewire.backends.memory import MemoryStore
 from timewire.backends.rocksdb import RocksStore
+from timewire.coding import CODECS
 from timewire.errors import CODES, Invalid
-from timewire.protocol import CODECS, SUBPROTOCOLS, CloseCode, Hello, Limits, Problem
+from timewire.protocol import SUBPROTOCOLS, CloseCode, Hello, Limits, Problem
 from timewire.server import Server
 from timewire.session import Close, Command, Pull, Query, Rate, Session, Start
 from timewire.testing.devices import Closed, RawDevice, raw_device

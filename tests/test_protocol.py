@@ -9,19 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.coding import CODECS, JSON, MSGPACK, Codec
 from timewire.commands import Frame, Send
 from timewire.errors import CODES, Invalid, error
 from timewire.model import decode_message, encode_stored, message_head, message_json
 from timewire.protocol import (
-    CODECS,
-    JSON,
-    MSGPACK,
     SUBPROTOCOLS,
     Ack,
     At,
     ClientFrame,
     CloseCode,
-    Codec,
     ConversationPage,
     ConversationState,
     Credit,

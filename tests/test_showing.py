@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from timewire.errors import Invalid
 from timewire.model import Message
 from timewire.names import direct
-from timewire.showing import MAX_NAMES, content, label, line, moment, printable, resolve
+from timewire.showing import MAX_NAMES, content, label, line, marked, moment, printable, resolve
 
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
@@ -92,3 +92,19 @@ def test_a_line_says_when_where_who_and_what() -> None:
     assert line(shown, "bob") == f"{moment(shown.time)}  team  alice: hello"
     assert line(message("members", joined=["bob"]), "bob").endswith("  team  alice added bob")
     assert line(Message("team", 7, 0), "bob").endswith("  team  ?: (removed)")
+
+
+def test_a_snippet_in_pieces_of_which_some_were_searched_for() -> None:
+    assert marked("the deploy failed", [(4, 10)]) == [
+        ("the ", False),
+        ("deploy", True),
+        (" failed", False),
+    ]
+    assert marked("a\tb\x1b\nc", [(0, 1), (5, 6)]) == [
+        ("a", True),
+        ("    b\N{REPLACEMENT CHARACTER} ⏎ ", False),
+        ("c", True),
+    ]
+    assert marked("all", [(0, 3)]) == [("all", True)]
+    assert marked("none", []) == [("none", False)]
+    assert marked("", []) == []

@@ -82,10 +82,22 @@ def find_secret(config: Config, directory: Path) -> str:
 
     Raises ``Unusable`` (directory_unusable) when there is none.
     """
-    path = directory / SECRET_FILE
-    if not config.secret and not path.exists():
-        raise error("directory_unusable", f"no secret in {directory}: no server has run there yet")
-    return config.secret or _read_key(path)
+    return _find(config.secret, directory / SECRET_FILE)
+
+
+def find_admin_key(config: Config, directory: Path) -> str:
+    """The admin key of a server that has run here before; makes nothing.
+
+    Raises ``Unusable`` (directory_unusable) when there is none.
+    """
+    return _find(config.admin_key, directory / ADMIN_KEY_FILE)
+
+
+def _find(given: str, path: Path) -> str:
+    if not given and not path.exists():
+        reason = f"no {path.name} in {path.parent}: no server has run there yet"
+        raise error("directory_unusable", reason)
+    return given or _read_key(path)
 
 
 def mint(

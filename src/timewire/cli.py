@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import remote, showing
+from timewire import remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
@@ -283,5 +283,8 @@ def version() -> None:
     sys.stdout.write(f"timewire {installed('timewire')}\n")
 
 
-for _command in (remote.send, remote.tail, remote.history, remote.create, remote.chat):
+for _command in (
+    *(remote.send, remote.tail, remote.history, searching.search, remote.create, remote.chat),
+    searching.reindex,
+):
     app.command()(_command)

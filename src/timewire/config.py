@@ -83,6 +83,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
     ] = 128
 
+    search: Annotated[
+        Literal["on", "off"],
+        Meta(description="Whether messages can be searched; the index is in `search` in `data`."),
+    ] = "on"
+
     body_bytes: Annotated[
         int, Meta(ge=256, le=1_000_000, description="Largest message body, as JSON.")
     ] = 32_768

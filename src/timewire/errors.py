@@ -97,6 +97,15 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "bad_expiry": (Invalid, "`expires` is a time in ms that is yet to come"),
     "bad_target": (Invalid, "only what a user has sent can be changed, pinned or hidden"),
     "bad_limit": (Invalid, "the page limit is out of range; `welcome` names the largest"),
+    "bad_query": (
+        Invalid,
+        "a search looks for a word or a field, within the limits of docs/SEARCH.md",
+    ),
+    "bad_times": (Invalid, "`since` and `until` are times in ms, and `since` is before `until`"),
+    "too_broad": (
+        Invalid,
+        "too many words begin like the end of this phrase; write more of it, or leave it out",
+    ),
     "bad_range": (Invalid, "give either `after` or `before`, each a SeqId of 0 or more"),
     "bad_page": (Invalid, "not a page token of this list; start again without one"),
     "body_too_large": (
@@ -156,6 +165,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),
+    "search_off": (NotFound, "this server does not search; set `search` to `on`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # later, perhaps
@@ -164,6 +174,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "out_of_turn": (
         Retryable,
         "an earlier command of this connection was refused for now; repeat that one first",
+    ),
+    "search_behind": (
+        Retryable,
+        "the search index has not come so far yet; repeat with a pause, or without `wait_for`",
     ),
     "storage_unavailable": (
         Retryable,

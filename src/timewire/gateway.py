@@ -18,6 +18,7 @@ from aiohttp import WSMsgType, web
 
 from timewire.auth import Claims
 from timewire.clock import Clock
+from timewire.coding import CODECS
 from timewire.commands import Command
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
@@ -27,7 +28,6 @@ from timewire.model import Seq
 from timewire.names import check_name
 from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
 from timewire.protocol import (
-    CODECS,
     COMMANDS,
     QUERIES,
     SUBPROTOCOLS,
@@ -41,9 +41,8 @@ from timewire.protocol import (
     ServerFrame,
     SyncPage,
 )
-from timewire.queries import Queries
 from timewire.send import Request, Sender
-from timewire.session import Close, Effects, Pull, Rate, Session, Start
+from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
 from timewire.sync import CursorLost, Sync
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -155,7 +154,7 @@ class Gateway:
         hub: Hub,
         sender: Sender,
         sync: Sync,
-        queries: Queries,
+        answer: Answer,
         directory: Directory,
     ) -> None:
         self.clock = clock
@@ -164,7 +163,7 @@ class Gateway:
         self._hub = hub
         self._sender = sender
         self._sync = sync
-        self._queries = queries
+        self._answer = answer
         self._directory = directory
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
@@ -308,7 +307,7 @@ class Gateway:
     async def _ask(self, connection: Connection, query: Query) -> None:
         await connection.outbox.room()
         try:
-            answer = await self._queries.answer(connection.user, query)
+            answer = await self._answer(connection.user, query)
         except TimewireError as fault:
             answer = fault
         except Exception:

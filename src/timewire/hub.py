@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from timewire.clock import Clock, wall_clock
+from timewire.coding import JSON, MSGPACK
 from timewire.inbox import Delivery
 from timewire.metrics import CONNECTIONS, PUSHES
 from timewire.model import Seq, Stored, message_head, message_json
 from timewire.outbox import frame
-from timewire.protocol import JSON, MSGPACK
 
 
 class Receiver(Protocol):

@@ -29,3 +29,15 @@ POLLS: Final = Gauge("timewire_polls", "Long polls under way over HTTP")
 HTTP_REQUESTS: Final = Counter(
     "timewire_http_requests", "HTTP requests answered, by route and status", ["route", "status"]
 )
+INDEX_POSITION: Final = Gauge("timewire_search_position_seq", "SeqId up to which all can be found")
+INDEX_LAG: Final = Gauge("timewire_search_lag_messages", "Messages that cannot be found yet")
+INDEX_DOCUMENTS: Final = Counter("timewire_search_documents", "Messages put into the search index")
+INDEX_UNREADABLE: Final = Counter(
+    "timewire_search_unreadable", "Messages that the search index could not read"
+)
+SEARCHES: Final = Counter("timewire_searches", "Searches answered, by order", ["order"])
+SEARCH_SECONDS: Final = Histogram(
+    "timewire_search_seconds",
+    "From question to answer, without waiting for the index",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)

@@ -2,22 +2,20 @@
 
 A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its
 own choice, and the answer (or ``error``) carries the same.  docs/PROTOCOL.md and the OpenAPI page
-are made from these structs.  Those that change something stand in ``timewire.commands``.
-
-MessagePack (subprotocol ``timewire.msgpack.v1``) carries the same objects; JSON is what is stored,
-so MessagePack frames are transcoded.
+are made from these structs.  Those that change something stand in ``timewire.commands``; how
+frames become bytes stands in ``timewire.coding``.
 """
 
 from __future__ import annotations
 
-import math
 from enum import IntEnum
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from timewire.commands import Command, Frame, Id
-from timewire.errors import TimewireError, error
+from timewire.errors import TimewireError
+from timewire.finding import Match, Order
 from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq
 
 VERSION: Final = 1
@@ -99,13 +97,45 @@ class ReadBy(Frame, tag="read_by"):
     limit: int = 100
 
 
+class Search(Frame, tag="search", rename={"sender": "from"}, forbid_unknown_fields=True):
+    """Messages that one may read, by words and fields.  Answer: `search_page`.
+
+    ``text``: words, "phrases in quotation marks", beginn*, -not; empty with a field to go by.
+    ``match``: all of them, or any.  ``conversation``, ``from``, ``kind``: only there, only by,
+    only these.  ``since`` (included), ``until`` (not included): the message's time.  ``media``:
+    only what carries a file.  ``mentioned``: only what speaks to oneself.
+
+    ``page``: the ``next`` of the page before, with everything else but ``limit`` the same.
+    ``wait_for``: first wait until this SeqId can be found.  Unknown keys are refused: a filter
+    that is not known cannot be ignored.
+    """
+
+    id: Id
+    text: str = ""
+    match: Match = "all"
+    conversation: str = ""
+    sender: str = ""
+    kind: str = ""
+    since: int | None = None
+    until: int | None = None
+    media: bool = False
+    mentioned: bool = False
+    order: Order = "newest"
+    limit: int = 20
+    page: str = ""
+    wait_for: Seq = 0
+
+
 class Ping(Frame, tag="ping"):
     """Is anybody there?  Answer: ``pong``."""
 
     id: Id = ""
 
 
-Query = GetHistory | ListConversations | ListMembers | ReadBy
+Reading = GetHistory | ListConversations | ListMembers | ReadBy
+"""What is answered from the stores."""
+
+Query = Reading | Search
 """What asks for something that is stored."""
 
 ClientFrame = Hello | Credit | Command | Query | Ping
@@ -274,6 +304,31 @@ class ReaderPage(Frame, tag="reader_page"):
     has_more: bool
 
 
+class SearchHit(msgspec.Struct, frozen=True):
+    """A message that was found.  ``snippet``: the part of its text to show.
+
+    ``matches``: where in the snippet the words stand, as pairs of offsets in characters (Unicode
+    code points), from and to before.
+    """
+
+    message: msgspec.Raw
+    snippet: str
+    matches: list[tuple[int, int]]
+
+
+class SearchPage(Frame, tag="search_page"):
+    """Answer to ``search``, in the order asked for.
+
+    ``next``: give it as ``page`` to go on; empty when there is nothing more.  A page may hold fewer
+    than asked for, and there may be more.  ``watermark``: everything up to this SeqId was searched.
+    """
+
+    id: Id
+    hits: list[SearchHit]
+    watermark: Seq
+    next: str = ""
+
+
 class Pong(Frame, tag="pong"):
     """Answer to ``ping``."""
 
@@ -295,8 +350,15 @@ ServerFrame = (
     | ConversationPage
     | MemberPage
     | ReaderPage
+    | SearchPage
     | Pong
 )
+
+
+def problem(fault: TimewireError, id: Id = "") -> Problem:
+    """The ``error`` frame for an error."""
+    return Problem(fault.code, fault.message, id, fault.retry, fault.fields)
+
 
 # Closing ---------------------------------------------------------------------------------------
 
@@ -323,138 +385,3 @@ def advice(code: int) -> Advice:
     if 4200 <= code < 4300:
         return "stop"
     return "renew" if 4100 <= code < 4200 else "reconnect"
-
-
-# Coding ----------------------------------------------------------------------------------------
-
-_client_decoder = msgspec.json.Decoder(ClientFrame)
-_server_decoder = msgspec.json.Decoder(ServerFrame)
-_encoder = msgspec.json.Encoder()
-_CLIENT_TYPES: Final = frozenset(str(f.__struct_config__.tag) for f in get_args(ClientFrame))
-
-
-class Codec(Protocol):
-    """How frames become bytes.  ``text``: whether a WebSocket carries them as text."""
-
-    name: str
-    text: bool
-
-    def encode(self, frame: Frame) -> bytes:
-        """The bytes of a frame."""
-        ...
-
-    def push(self, pos: str, message: bytes) -> bytes:
-        """The bytes of a ``push`` around a message's JSON, the same for all receivers."""
-        ...
-
-    def decode_client(self, data: bytes | str) -> ClientFrame:
-        """A frame from a device.  Raises ``Invalid`` (bad_frame, unknown_type)."""
-        ...
-
-    def decode_server(self, data: bytes | str) -> ServerFrame:
-        """A frame from a server.  Raises ``Invalid`` (bad_frame)."""
-        ...
-
-
-class JsonCodec:
-    """JSON: the default."""
-
-    name = SUBPROTOCOLS[0]
-    text = True
-
-    def encode(self, frame: Frame) -> bytes:
-        return _encoder.encode(frame)
-
-    def push(self, pos: str, message: bytes) -> bytes:
-        return b'{"type":"push","pos":"%b","message":%b}' % (pos.encode(), message)
-
-    def decode_client(self, data: bytes | str) -> ClientFrame:
-        try:
-            return _client_decoder.decode(data if isinstance(data, str) else data.decode())
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
-            raise _why(data, problem) from None
-
-    def decode_server(self, data: bytes | str) -> ServerFrame:
-        try:
-            return _server_decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
-            raise error("bad_frame", reason=str(problem)) from None
-
-
-class MsgpackCodec:
-    """MessagePack, transcoded from and to JSON.
-
-    Bytes become base64 text; whole numbers beyond 64 bits, which JSON has and MessagePack has not,
-    become floats.
-    """
-
-    name = SUBPROTOCOLS[1]
-    text = False
-
-    def encode(self, frame: Frame) -> bytes:
-        return _to_msgpack(JSON.encode(frame))
-
-    def push(self, pos: str, message: bytes) -> bytes:
-        return _to_msgpack(JSON.push(pos, message))
-
-    def decode_client(self, data: bytes | str) -> ClientFrame:
-        return JSON.decode_client(_to_json(data))
-
-    def decode_server(self, data: bytes | str) -> ServerFrame:
-        return JSON.decode_server(_to_json(data))
-
-
-JSON: Final = JsonCodec()
-MSGPACK: Final = MsgpackCodec()
-CODECS: Final[dict[str, Codec]] = {JSON.name: JSON, MSGPACK.name: MSGPACK}
-
-
-def problem(fault: TimewireError, id: Id = "") -> Problem:
-    """The ``error`` frame for an error."""
-    return Problem(fault.code, fault.message, id, fault.retry, fault.fields)
-
-
-def _to_msgpack(data: bytes) -> bytes:
-    value = msgspec.json.decode(data)
-    try:
-        return msgspec.msgpack.encode(value)
-    except OverflowError:
-        return msgspec.msgpack.encode(_narrowed(value))
-
-
-def _narrowed(value: Any) -> Any:
-    """The same JSON value, with floats in place of whole numbers beyond 64 bits."""
-    if isinstance(value, dict):
-        return {key: _narrowed(part) for key, part in value.items()}  # pyright: ignore
-    if isinstance(value, list):
-        return [_narrowed(part) for part in value]  # pyright: ignore
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    return value
-
-
-def _to_json(data: bytes | str) -> bytes:
-    try:
-        if isinstance(data, str):
-            raise error("bad_frame", reason="this connection speaks MessagePack in binary frames")
-        return msgspec.json.encode(msgspec.msgpack.decode(data))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError) as problem:
-        raise error("bad_frame", reason=str(problem)) from None
-
-
-class _Shape(msgspec.Struct):
-    type: str = ""
-    id: str = ""
-
-
-def _why(data: bytes | str, problem: Exception) -> TimewireError:
-    """The typed error for a frame that did not decode, with the id it carries if that is clear."""
-    try:
-        shape = msgspec.json.decode(data, type=_Shape)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return error("bad_frame", reason=str(problem))
-    code = "unknown_type" if shape.type and shape.type not in _CLIENT_TYPES else "bad_frame"
-    return error(code, reason=str(problem), id=shape.id[:128])

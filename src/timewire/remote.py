@@ -100,6 +100,11 @@ def _connect(command: str, url: str, token: str, store: str = "") -> Client:
     )
 
 
+def device(command: str, url: str, token: str, user: str, data: str) -> Client:
+    """A device for one command of whoever the options name."""
+    return _connect(command, url, _token(token, user, data))
+
+
 def say(line: str) -> None:
     """Print a line, at once: somebody may be waiting for it at the other end of a pipe."""
     sys.stdout.write(line + "\n")

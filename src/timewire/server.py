@@ -16,6 +16,7 @@ from timewire.api import Api
 from timewire.auth import Claims, Keys, verify
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.rocksdb import RocksStore
+from timewire.backends.tantivy import TantivyIndex
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.directory import Directory
@@ -24,10 +25,12 @@ from timewire.fanout import FanOut
 from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
 from timewire.inbox import Inbox
+from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
-from timewire.protocol import Limits
+from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
@@ -35,6 +38,9 @@ from timewire.timeline import TimelineStore
 DAY_MS: Final = 24 * 60 * 60 * 1000
 EXPIRY_PASSES: Final = 20
 """How often within an inbox's life the oldest entries are removed."""
+
+SEARCH: Final = "search"
+"""Where in the data directory the search index is."""
 
 MAX_EXPIRY_PAUSE_S: Final = 3600.0
 SWEEP_PAUSE_S: Final = 1.0
@@ -70,6 +76,8 @@ class Server:
         config: Config,
         keys: Keys,
         store: Store,
+        *,
+        index: SearchIndex | None = None,
         clock: Clock = wall_clock,
         schemas: Schemas = SCHEMAS,
     ) -> None:
@@ -95,6 +103,13 @@ class Server:
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
+        self._index = index
+        self._indexer: Indexer | None = None
+        self._searcher: Searcher | None = None
+        if index is not None:
+            scopes = Scopes(store.directory)
+            self._indexer = Indexer(store.log, scopes, index)
+            self._searcher = Searcher(index, self._indexer, scopes, store.log, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -103,7 +118,7 @@ class Server:
             hub=self._hub,
             sender=self._sender,
             sync=self._sync,
-            queries=self._queries,
+            answer=self._answer,
             directory=store.directory,
         )
         self._api = Api(
@@ -116,7 +131,8 @@ class Server:
             bus=self._bus,
             sender=self._sender,
             sync=self._sync,
-            queries=self._queries,
+            answer=self._answer,
+            indexer=self._indexer,
         )
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=config.drain_s
@@ -128,10 +144,12 @@ class Server:
         config: Config,
         store: Store | None = None,
         clock: Clock = wall_clock,
+        index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
+        With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
         ``schemas``: the message kinds whose bodies are checked.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
@@ -146,12 +164,17 @@ class Server:
                 keys_days=config.keys_days,
                 cache_mb=config.cache_mb,
             )
+            own = config.search == "on"
+        else:
+            own = False
         try:
             keys = Keys.load(config, directory)
+            if own:
+                index = await TantivyIndex.open(directory / SEARCH)
         except BaseException:
             await store.aclose()
             raise
-        server = cls(config, keys, store, clock, schemas)
+        server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
         try:
             await server._open()
         except BaseException:
@@ -165,6 +188,8 @@ class Server:
         behind = self._store.log.head
         self._run(self._sender.run())
         self._run(self._fanout.run())
+        if self._indexer is not None:
+            self._run(self._indexer.run())
         # A device may hold a position that a crash took back from fan-out: reach it first.
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
@@ -209,6 +234,8 @@ class Server:
         )
         for task in late:
             task.cancel()
+        if self._index is not None:
+            await self._index.aclose()
         await self._store.aclose()
 
     async def _drain(self) -> None:
@@ -228,6 +255,13 @@ class Server:
         application.router.add_get("/v1/ws", self._gateway.handle)
         self._api.install(application)
         return application
+
+    async def _answer(self, user: str, query: Query) -> ServerFrame:
+        if not isinstance(query, Search):
+            return await self._queries.answer(user, query)
+        if self._searcher is None:
+            raise error("search_off")
+        return await self._searcher.answer(user, query)
 
     def _verify(self, token: str, device: str | None) -> Claims:
         return verify(self.keys.secret, token, device, self._clock())

@@ -13,7 +13,7 @@ sent during catch-up, and none is missed after.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, cast
 
 import msgspec
@@ -72,6 +72,9 @@ class Close(msgspec.Struct, frozen=True):
 
 Effect = ServerFrame | Hello | Command | Query | Pull | Close
 Effects = Sequence[Effect]
+
+Answer = Callable[[str, Query], Awaitable[ServerFrame]]
+"""(user, question) -> its answer.  Raises what is wrong with it."""
 
 
 class Session:

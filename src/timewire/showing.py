@@ -53,6 +53,23 @@ def resolve(text: str, user: str) -> str:
     return direct(user, text[1:]) if text.startswith("@") else text.removeprefix(_GROUP)
 
 
+def marked(snippet: str, matches: Iterable[tuple[int, int]]) -> list[tuple[str, bool]]:
+    """A snippet in pieces, each fit for a terminal: what was searched for (True), and the rest."""
+    pieces: list[tuple[str, bool]] = []
+    shown = 0
+    for start, end in matches:
+        pieces += [(snippet[shown:start], False), (snippet[start:end], True)]
+        shown = end
+    pieces.append((snippet[shown:], False))
+    return [(printable(text), found) for text, found in pieces if text]
+
+
+def heading(message: Message, user: str) -> str:
+    """When, where and who: the first part of a message's line."""
+    where = printable(label(message.conversation, user))
+    return f"{moment(message.time)}  {where}  {printable(message.sender) or '?'}"
+
+
 def content(message: Message) -> str:
     """What a message says, on one line, without who and when."""
     body = message.body
@@ -79,10 +96,8 @@ def moment(time: int) -> str:
 
 def line(message: Message, user: str) -> str:
     """A message as one line of a list: when, where, who, what."""
-    where = printable(label(message.conversation, user))
-    who = printable(message.sender) or "?"
     between = " " if message.kind in CONTROL_KINDS else ": "
-    return f"{moment(message.time)}  {where}  {who}{between}{content(message)}"
+    return f"{heading(message, user)}{between}{content(message)}"
 
 
 def _membership(message: Message) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from timewire.auth import mint
-from timewire.backends.memory import MemoryStore
+from timewire.backends.memory import MemoryIndex, MemoryStore
 from timewire.config import Config
 from timewire.server import Server
 
@@ -91,7 +91,7 @@ async def start(tmp_path: Path, store: MemoryStore) -> AsyncIterator[Callable[..
 
     async def start(**settings: Any) -> Http:
         config = Config(data=str(tmp_path), port=0, **settings)
-        server = await Server.start(config, store=store)
+        server = await Server.start(config, store=store, index=MemoryIndex())
         session = aiohttp.ClientSession(server.url)
         servers.append((server, session))
         return Http(server, session, None)

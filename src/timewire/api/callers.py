@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
+from timewire.api.edge import ACT_AS
 from timewire.auth import Keys
 from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
@@ -41,7 +42,7 @@ class Callers:
         Raises ``Forbidden`` (bad_token, token_expired, bad_admin_key), ``Invalid`` (bad_name).
         """
         credentials = _bearer(request)
-        user = request.query.get("as")
+        user = request.query.get(ACT_AS)
         if user is not None:
             self._keys.check_admin(credentials)
             return Caller(check_name(user), "system")

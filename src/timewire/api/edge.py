@@ -14,10 +14,11 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from timewire.coding import JSON
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
 from timewire.names import check_id
-from timewire.protocol import JSON, problem
+from timewire.protocol import problem
 
 BODY_TIMEOUT_S: Final = 10.0
 """A request's body must have come within this time."""
@@ -40,6 +41,8 @@ STATUSES: Final = {
 """Codes for which HTTP has a more exact status than that of their class."""
 
 IDEMPOTENCY: Final = "Idempotency-Key"
+ACT_AS: Final = "as"
+"""The parameter that names whom the product's backend acts for; no part of what is asked."""
 
 _SEQ: Final = re.compile(r"[0-9]{1,19}")
 
@@ -79,6 +82,8 @@ async def read(request: web.Request, asks: type[Asked]) -> Asked:
     if "id" not in fields:
         key = request.headers.get(IDEMPOTENCY)
         fields["id"] = check_id(key) if key else ""
+    if not posted:
+        fields.pop(ACT_AS, None)
     fields.update(request.match_info)
     if "user" in request.match_info:
         fields["users"] = [fields.pop("user")]

@@ -23,15 +23,16 @@ from timewire.bus import Bus
 from timewire.clock import Clock
 from timewire.commands import Command
 from timewire.config import Config
-from timewire.errors import TimewireError
+from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
 from timewire.hub import Hub
 from timewire.log import MessageLog
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
-from timewire.queries import Queries
+from timewire.search import Indexer
 from timewire.send import Sender
+from timewire.session import Answer
 from timewire.sync import CursorLost, Pulled, Sync
 
 
@@ -50,7 +51,8 @@ class Api:
         bus: Bus,
         sender: Sender,
         sync: Sync,
-        queries: Queries,
+        answer: Answer,
+        indexer: Indexer | None,
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -58,7 +60,8 @@ class Api:
         self._hub = hub
         self._sender = sender
         self._sync = sync
-        self._queries = queries
+        self._answer = answer
+        self._indexer = indexer
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._headers = Headers(config.origins)
@@ -85,6 +88,8 @@ class Api:
             "question": self._question,
             "poll": self._poll,
             "token": self._token,
+            "index": self._index,
+            "reindex": self._reindex,
             "health": self._health,
             "ready": self._ready,
             "metrics": self._metrics,
@@ -111,7 +116,7 @@ class Api:
     async def _question(self, route: Route, request: web.Request) -> web.Response:
         caller = self._callers.find(request)
         query = cast(Query, await read(request, _asks(route)))
-        return answer(await self._queries.answer(caller.user, query))
+        return answer(await self._answer(caller.user, query))
 
     async def _poll(self, route: Route, request: web.Request) -> web.Response:
         user = self._callers.find(request).user
@@ -153,6 +158,22 @@ class Api:
             self._keys.secret, asked.user, asked.device, life_s=asked.life_s, clock=lambda: now
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
+
+    # -- the search index -----------------------------------------------------------------------
+
+    async def _index(self, route: Route, request: web.Request) -> web.Response:
+        return answer(self._indexing(request).progress())
+
+    async def _reindex(self, route: Route, request: web.Request) -> web.Response:
+        indexer = self._indexing(request)
+        indexer.rebuild()
+        return answer(indexer.progress())
+
+    def _indexing(self, request: web.Request) -> Indexer:
+        self._callers.check_admin(request)
+        if self._indexer is None:
+            raise error("search_off")
+        return self._indexer
 
     # -- operation and documentation ------------------------------------------------------------
 

@@ -120,8 +120,9 @@ def _schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, dict[str, Any
     _, found = msgspec.json.schema_components(structs, ref_template=_SCHEMAS + "{name}")
     for schema in found.values():
         schema["description"] = inspect.cleandoc(schema["description"])
-        if "enum" in (tag := schema["properties"].get("type", {})):
-            tag["type"] = "string"
+        for field in schema["properties"].values():
+            if "enum" in field:
+                field["type"] = "string"
     return found
 
 
@@ -211,6 +212,7 @@ def _name_messages(schemas: dict[str, Any]) -> None:
     message = {"$ref": _SCHEMAS + Message.__name__}
     for struct, field in _MESSAGES.items():
         schemas[struct]["properties"][field]["items"] = message
+    schemas["SearchHit"]["properties"]["message"] = message
     last = schemas["ConversationState"]["properties"]["last"]
     last["anyOf"] = [message if one == {} else one for one in last["anyOf"]]
 

@@ -44,7 +44,10 @@ from timewire.protocol import (
     ReadBy,
     ReaderPage,
     ResetReason,
+    Search,
+    SearchPage,
 )
+from timewire.search.indexer import Progress
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
@@ -117,6 +120,8 @@ Does = Literal[
     "question",
     "poll",
     "token",
+    "index",
+    "reindex",
     "health",
     "ready",
     "metrics",
@@ -193,6 +198,16 @@ ROUTES: Final = (
         "List who has read a message",
         "Messages",
     ),
+    Route(
+        "GET",
+        "/v1/search",
+        "search",
+        "question",
+        Search,
+        SearchPage,
+        "Find messages by words and fields",
+        "Messages",
+    ),
     Route("GET", "/v1/sync", "sync", "poll", Poll, Synced, "Get what has come", "Messages"),
     Route(
         "GET",
@@ -233,6 +248,28 @@ ROUTES: Final = (
         Token,
         "Make a token for a user",
         "Tokens",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/search/index",
+        "index",
+        "index",
+        None,
+        Progress,
+        "How far the search index has come",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/search/index",
+        "reindex",
+        "reindex",
+        None,
+        Progress,
+        "Make the search index anew, while the old one answers",
+        "Operation",
         "admin",
     ),
     Route("GET", "/healthz", "health", "health", None, Health, "Alive?", "Operation", "anyone"),

@@ -17,7 +17,7 @@ from timewire.client.events import (
     Refused,
     Reset,
 )
-from timewire.client.queries import Conversation, HistorySlice, Member
+from timewire.client.queries import Conversation, HistorySlice, Hit, Member, SearchSlice
 from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import MemoryStore, Store
@@ -31,6 +31,7 @@ __all__ = [
     "Conversation",
     "Disconnected",
     "Event",
+    "Hit",
     "HistorySlice",
     "Live",
     "Member",
@@ -39,6 +40,7 @@ __all__ = [
     "Received",
     "Refused",
     "Reset",
+    "SearchSlice",
     "Sent",
     "SqliteStore",
     "State",

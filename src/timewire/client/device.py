@@ -21,16 +21,17 @@ from timewire.client import queries
 from timewire.client.acts import Acts, Posted
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
-from timewire.client.queries import Conversation, HistorySlice, Member
+from timewire.client.queries import Conversation, HistorySlice, Member, SearchSlice, new_id
 from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import MemoryStore, Store
 from timewire.client.transport import Backoff, Dialer, socket_url
+from timewire.coding import JSON, MSGPACK
 from timewire.commands import Command
 from timewire.errors import error
 from timewire.model import Message, Seq
 from timewire.names import check_name, direct
-from timewire.protocol import JSON, MSGPACK
+from timewire.protocol import Match, Order, Search
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
@@ -212,6 +213,50 @@ class Client(Acts):
     async def read_by(self, conversation: str, seq: Seq) -> list[str]:
         """Who has read a message, beside its author.  Not told in groups of more than 500."""
         return [one async for one in queries.readers(self._driver.ask, conversation, seq)]
+
+    async def search(
+        self,
+        text: str = "",
+        *,
+        match: Match = "all",
+        conversation: str = "",
+        sender: str = "",
+        kind: str = "",
+        since: int | None = None,
+        until: int | None = None,
+        media: bool = False,
+        mentioned: bool = False,
+        order: Order = "newest",
+        limit: int = queries.SEARCH_HITS,
+        page: str = "",
+        wait_for: Seq = 0,
+    ) -> SearchSlice:
+        """Messages that the user may read and that have these words: a page, and how to go on.
+
+        ``text``: words, ``"phrases"``, beginn*, -not; ``match``: all of them, or any.  The other
+        conditions must all hold: where, by whom, of which kind, from ``since`` to before ``until``
+        (ms), carrying a file, speaking to the user.  ``order``: newest, oldest or best first.
+
+        ``wait_for``: a SeqId, such as that of what was just sent, to be searched too.  ``page``:
+        the ``next`` of the page before, with everything else the same.
+        """
+        query = Search(
+            new_id(),
+            text,
+            match,
+            conversation,
+            sender,
+            kind,
+            since,
+            until,
+            media,
+            mentioned,
+            order,
+            limit,
+            page,
+            wait_for,
+        )
+        return await queries.search(self._driver.ask, query)
 
     # -- what this device has -------------------------------------------------------------------
 

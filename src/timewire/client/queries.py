@@ -1,4 +1,4 @@
-"""Questions to the server, page by page: history, conversations, members."""
+"""Questions to the server, page by page: history, conversations, members, search."""
 
 from __future__ import annotations
 
@@ -28,13 +28,18 @@ from timewire.protocol import (
     Query,
     ReadBy,
     ReaderPage,
+    Search,
+    SearchPage,
     WhyEmpty,
 )
 
 PAGE_ENTRIES: Final = 100
 """Asked for at a time, where the app does not say how many."""
 
-Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, ReaderPage)
+SEARCH_HITS: Final = 20
+"""Found at a time, where the app does not say how many."""
+
+Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, ReaderPage, SearchPage)
 
 
 class Ask(Protocol):
@@ -57,6 +62,28 @@ class HistorySlice(msgspec.Struct, frozen=True):
     messages: list[Message]
     has_more: bool
     why: WhyEmpty | None = None
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A message that was found, and the part of its text to show.
+
+    ``matches``: where in the snippet the words stand: ``snippet[start:end]`` for each pair.
+    """
+
+    message: Message
+    snippet: str
+    matches: list[tuple[int, int]]
+
+
+class SearchSlice(msgspec.Struct, frozen=True):
+    """What was found, in the order asked for, in everything up to the SeqId ``watermark``.
+
+    ``next``: what to give as ``page`` for more; empty when there is nothing more.
+    """
+
+    hits: list[Hit]
+    watermark: Seq
+    next: str
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -157,6 +184,13 @@ async def readers(ask: Ask, conversation: str, seq: Seq) -> AsyncIterator[str]:
             yield name
             after = name
         more = page.has_more and bool(page.readers)
+
+
+async def search(ask: Ask, query: Search) -> SearchSlice:
+    """A page of messages that were found."""
+    page = await ask(query, SearchPage)
+    hits = [Hit(decode_message(one.message), one.snippet, one.matches) for one in page.hits]
+    return SearchSlice(hits, page.watermark, page.next)
 
 
 def _conversation(state: ConversationState) -> Conversation:

@@ -25,6 +25,7 @@ from typing import Final
 
 import msgspec
 
+from timewire import coding
 from timewire import protocol as wire
 from timewire.client.events import (
     Acked,
@@ -58,6 +59,7 @@ Answer = (
     | wire.ConversationPage
     | wire.MemberPage
     | wire.ReaderPage
+    | wire.SearchPage
     | TimewireError
 )
 _Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind
@@ -328,7 +330,7 @@ class Session:
 
     def _transmit(self, frame: Command | wire.Query, limits: wire.Limits) -> None:
         # The server would refuse it without knowing its id, for ever.
-        if len(wire.JSON.encode(frame)) > limits.frame_bytes:
+        if len(coding.JSON.encode(frame)) > limits.frame_bytes:
             self._fail(frame.id, error("frame_too_large", limit=limits.frame_bytes))
         else:
             self._effects.frames.append(frame)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from timewire import coding
 from timewire import protocol as wire
 from timewire.errors import TimewireError, error
 
@@ -99,7 +100,9 @@ def socket_url(url: str) -> str:
 class Dialer:
     """Opens WebSockets at one address (see ``socket_url``), as often as it takes."""
 
-    def __init__(self, url: str, codec: wire.Codec = wire.JSON, *, ping_s: float = PING_S) -> None:
+    def __init__(
+        self, url: str, codec: coding.Codec = coding.JSON, *, ping_s: float = PING_S
+    ) -> None:
         self._url = url
         self._codec = codec
         self._ping_s = ping_s
@@ -129,7 +132,7 @@ class WebSocketLink:
     """A link over aiohttp: one task reads, one writes, one notices when the other side is gone."""
 
     def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse, codec: wire.Codec, ping_s: float
+        self, socket: aiohttp.ClientWebSocketResponse, codec: coding.Codec, ping_s: float
     ) -> None:
         self.code = ABNORMAL
         self.reason = ""

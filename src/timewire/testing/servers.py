@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from timewire.auth import find_secret, mint
+from timewire.backends.memory import MemoryIndex
 from timewire.clock import Clock, wall_clock
 from timewire.config import ENV_PREFIX, Config
 from timewire.server import Server, Store
@@ -29,7 +30,9 @@ async def serving(
 ) -> AsyncGenerator[Server]:
     """A server in this process, on a free port."""
     config = msgspec.structs.replace(Config(data=str(data), port=0), **settings)
-    server = await Server.start(config, store, clock)
+    # A store in memory is searched in memory.
+    index = MemoryIndex() if store is not None else None
+    server = await Server.start(config, store, clock, index)
     try:
         yield server
     finally:

@@ -17,6 +17,7 @@ import pytest_asyncio
 from timewire.clock import Clock
 from timewire.directory import Directory
 from timewire.inbox import Inbox
+from timewire.index import SearchIndex
 from timewire.log import MessageLog
 from timewire.timeline import TimelineStore
 
@@ -84,8 +85,10 @@ class CrashingPlace(Place[Port_co]):
 
 TimelinesPlace = Place[TimelineStore]
 StoresPlace = Place[Stores]
+IndexPlace = Place[SearchIndex]
 CrashingTimelinesPlace = CrashingPlace[TimelineStore]
 CrashingStoresPlace = CrashingPlace[Stores]
+CrashingIndexPlace = CrashingPlace[SearchIndex]
 
 
 class DamagingTimelinesPlace(TimelinesPlace):
