@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from math import log2
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import tantivy
@@ -36,8 +39,14 @@ HEAP_BYTES: Final = 32_000_000
 MAX_UNWRITTEN_MESSAGES: Final = 10_000
 """How far the position may move in memory alone, where there was nothing to be indexed."""
 
+NICENESS: Final = 10
+"""Of the threads that write segments and merge them."""
+
 _BUSY: Final = "LockBusy"
 _TOO_BROAD: Final = "max expansions"
+
+
+Result = TypeVar("Result")
 
 
 class _State(msgspec.Struct):
@@ -67,7 +76,7 @@ class Generation:
 
     def _open_writer(self) -> tantivy.IndexWriter:
         try:
-            return self._index.writer(HEAP_BYTES, 1)
+            return _gently(lambda: self._index.writer(HEAP_BYTES, 1))
         except ValueError as problem:
             if _BUSY in str(problem):
                 raise error("directory_in_use", path=str(self.path)) from None
@@ -194,6 +203,20 @@ class Generation:
         """Close it, and remove its directory."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _gently(start: Callable[[], Result]) -> Result:
+    """Start something whose threads give way to all others: they have the niceness of their maker.
+
+    None of them ever holds Python's lock, so nobody waits for one that gives way.
+    """
+
+    def nice() -> None:
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+    with ThreadPoolExecutor(1, "index-start", nice) as thread:
+        return thread.submit(start).result()
 
 
 def _conversation(searcher: tantivy.Searcher, where: tantivy.DocAddress) -> str:
