@@ -28,8 +28,8 @@ HEAD = f"""\
 
 Version {VERSION}. One WebSocket a device, at `/v1/ws`; frames are JSON objects in text messages
 (subprotocol `{SUBPROTOCOLS[0]}`, also without one) or the same objects as MessagePack in binary
-messages (`{SUBPROTOCOLS[1]}`). Unknown keys are ignored, on both sides. A key with its default
-value may be left out.
+messages (`{SUBPROTOCOLS[1]}`). Unknown keys are ignored, on both sides, but for `search`. A key
+with its default value may be left out.
 
 ## A connection's life
 
@@ -81,6 +81,9 @@ agree). A message whose content was removed has only its place and time left.
 `self:alice` likewise; any other name is a group that somebody creates. Members get what is said
 from the message of their joining to that of their leaving, both included, by push, sync and
 history alike.
+
+**Searching.** `search` finds messages by words and fields, within the same windows as history;
+[SEARCH.md](SEARCH.md) says what to write and what is found.
 
 **Keeping alive.** Say something (`ping` will do) or answer WebSocket pings: a connection that is
 silent for `silence_timeout_s` is closed. A quiet device is told `at` now and then, so that its
