@@ -8,29 +8,16 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from math import log2
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import tantivy
 from tantivy import Query
 
-from timewire.backends.tantivy.schema import (
-    CONVERSATION,
-    SCHEMA,
-    SEQ,
-    STATE,
-    WEIGHT,
-    WORDS,
-    query,
-    register,
-    row,
-    state_row,
-)
+from timewire.backends.tantivy.schema import SCHEMA, SEQ, STATE, register, row, state_row
 from timewire.errors import error
-from timewire.finding import RECENCY, Document, Found, Inquiry, Phrase, rank
-from timewire.index import MAX_RANKED
+from timewire.finding import Document
 from timewire.model import Seq
 
 HEAP_BYTES: Final = 32_000_000
@@ -43,7 +30,6 @@ NICENESS: Final = 10
 """Of the threads that write segments and merge them."""
 
 _BUSY: Final = "LockBusy"
-_TOO_BROAD: Final = "max expansions"
 
 
 Result = TypeVar("Result")
@@ -137,48 +123,9 @@ class Generation:
 
     # -- reading --------------------------------------------------------------------------------
 
-    def search(self, inquiry: Inquiry, limit: int, after: Found | None) -> list[Found]:
-        """Documents that match, past ``after``."""
-        searcher = self._index.searcher()
-        try:
-            asked = query(inquiry, after)
-            if inquiry.order == "best":
-                return self._best(searcher, asked, limit, after)
-            direction = tantivy.Order.Desc if inquiry.order == "newest" else tantivy.Order.Asc
-            result = searcher.search(asked, limit, count=False, order_by_field=SEQ, order=direction)
-        except ValueError as problem:
-            if _TOO_BROAD in str(problem):
-                raise error("too_broad") from None
-            raise
-        return [Found(seq, _conversation(searcher, where)) for seq, where in result.hits]
-
-    def _best(
-        self, searcher: tantivy.Searcher, asked: Query, limit: int, after: Found | None
-    ) -> list[Found]:
-        hits = searcher.search(asked, MAX_RANKED, count=False, weight_by_field=WEIGHT).hits
-        seqs: list[Any] = searcher.fast_field_values(SEQ, [where for _, where in hits])
-        # Tantivy's scores are rounded: what they were made of is not.
-        worth = [
-            (round(score / log2(2 + RECENCY + seq)), seq, where)
-            for (score, where), seq in zip(hits, seqs, strict=True)
-        ]
-        worth.sort(key=lambda one: rank(one[0], one[1]), reverse=True)
-        if after is not None:
-            last = rank(after.quality, after.seq)
-            worth = [one for one in worth if rank(one[0], one[1]) < last]
-        return [
-            Found(seq, _conversation(searcher, where), quality)
-            for quality, seq, where in worth[:limit]
-        ]
-
-    def shares(self, phrases: Sequence[Phrase]) -> list[float]:
-        """How large a part of the documents has each phrase's rarest word."""
-        searcher = self._index.searcher()
-        total = max(1, searcher.num_docs)
-        return [
-            min(searcher.doc_freq(WORDS, word) for word in phrase.words) / total
-            for phrase in phrases
-        ]
+    def searcher(self) -> tantivy.Searcher:
+        """What is shown now, for any thread to search in."""
+        return self._index.searcher()
 
     def _load(self) -> _State:
         searcher = self._index.searcher()
@@ -217,10 +164,6 @@ def _gently(start: Callable[[], Result]) -> Result:
 
     with ThreadPoolExecutor(1, "index-start", nice) as thread:
         return thread.submit(start).result()
-
-
-def _conversation(searcher: tantivy.Searcher, where: tantivy.DocAddress) -> str:
-    return searcher.doc(where)[CONVERSATION][0]
 
 
 def sync_directory(path: Path) -> None:
