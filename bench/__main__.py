@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from bench import machine, report
-from bench.cases import Case, cases
+from bench.cases import Case, cases, search
 from bench.profile import Share, profiling
 from bench.report import Outcome
 from bench.server import serving
@@ -29,7 +29,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def main() -> int:
     """Measure what was asked for; 1 when a measurement failed or a floor was not held."""
     given = _arguments()
-    if given.names == ["soak"]:
+    if given.names == ["search"]:
+        chosen = [search(given.messages)]
+        given.runs = 1
+    elif given.names == ["soak"]:
         chosen = [soak(given.messages)]
         given.runs = 1
     else:
@@ -64,7 +67,12 @@ def _arguments() -> argparse.Namespace:
         description="Measure Timewire on this machine. See docs/BENCHMARKS.md.",
     )
     add = parser.add_argument
-    add("names", nargs="*", help="cases, by the beginning of their names; or `soak`. All if none.")
+    add(
+        "names",
+        nargs="*",
+        help="cases, by the beginning of their names; all if none. Or `soak`, or `search`: with as "
+        "many messages as `--messages` says.",
+    )
     add("--json", metavar="FILE", help="write everything that was found to FILE")
     add("--docs", metavar="FILE", help="put the results into a document, between its marks")
     add("--seconds", type=float, help="length of each measurement (4; quick: 1)")
@@ -73,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     add("--durability", choices=("always", "interval"), default="always")
     add("--profile", action="store_true", help="show where the server's time goes (py-spy)")
     add("--native", action="store_true", help="with --profile: native frames too")
-    add("--messages", type=int, default=300_000, help="soak: messages stored (300000)")
+    add("--messages", type=int, default=300_000, help="soak, search: messages stored (300000)")
     add("--strict", action="store_true", help="exit with 1 when a floor is not held")
     given = parser.parse_args()
     given.seconds = given.seconds or (1.0 if given.quick else 4.0)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import catchup, engine, group, idle, inboxes, pairs
+from bench import catchup, engine, freshness, group, idle, inboxes, pairs
+from bench import search as finding
 from bench.server import ServerProcess
 
 Found = dict[str, float]
@@ -155,6 +156,55 @@ def _idle(connections: int) -> Case:
     )
 
 
+def search(messages: int) -> Case:
+    """The search index with so many messages, beside SQLite's."""
+    beside = "SQLite FTS5 (trigram): "
+    targets: list[Target] = []
+    for name, says in (
+        ("rare", "a rare word"),
+        ("common", "a common word"),
+        ("phrase", "a phrase"),
+        ("chinese", "one Chinese character"),
+        ("rare_joined", "a rare word, in 5,000 conversations joined later"),
+        ("rare_one", "a rare word, in one conversation"),
+    ):
+        targets += [
+            at_most(f"{name}_p50_ms", f"{says}, p50", "ms", (100, 30)),
+            Target(f"{name}_p99_ms", f"{says}, p99", "ms", higher_is_better=False),
+            Target(f"fts5_{name}_p50_ms", f"  {beside}p50", "ms", higher_is_better=False),
+            Target(f"fts5_{name}_p99_ms", f"  {beside}p99", "ms", higher_is_better=False),
+        ]
+    return Case(
+        "search-index",
+        f"Search in {messages:,} messages of 5,000 conversations",
+        {"messages": messages, "conversations": finding.CONVERSATIONS, "hits": finding.HITS},
+        (
+            Target("documents_per_s", "indexed", "/s", 10_000, 30_000),
+            Target("fts5_documents_per_s", f"  {beside}indexed", "/s"),
+            Target("bytes_each", "on disk, a message", "bytes", higher_is_better=False),
+            Target("fts5_bytes_each", f"  {beside}on disk", "bytes", higher_is_better=False),
+            *targets,
+        ),
+        alone=lambda s: finding.search(s, messages=messages),
+    )
+
+
+def _freshness(rate: int) -> Case:
+    return Case(
+        "search-lag",
+        f"Until what is sent can be found, at {rate:,} messages a second",
+        {"rate": rate},
+        (
+            at_most("lag_p50_ms", "oldest that cannot be found, p50", "ms", (1000, 500)),
+            Target("lag_max_ms", "the highest", "ms", higher_is_better=False),
+            Target("per_s", "messages", "/s"),
+            *_latency("ack", "ack"),
+            Target("server_cores", "cores busy: server"),
+        ),
+        against=lambda server, s: freshness.freshness(server, s, rate=rate),
+    )
+
+
 def cases(quick: bool) -> list[Case]:
     """All cases, in the order in which they run; smaller ones when there is little time."""
     few = 10 if quick else 1
@@ -198,4 +248,6 @@ def cases(quick: bool) -> list[Case]:
         _inboxes(10_000 // few),
         _catch_up(10_000 // few),
         _idle(5_000 // few),
+        search(100_000 // few),
+        _freshness(5_000),
     ]

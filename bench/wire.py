@@ -238,6 +238,7 @@ class Door:
     """Where to connect: the server's address and the secret that signs tokens."""
 
     def __init__(self, url: str, secret: str) -> None:
+        self.url = url
         self._secret = secret
         address = urlsplit(url)
         self._host = address.netloc

@@ -30,8 +30,8 @@ HEAD = f"""\
 
 Version {VERSION}. One WebSocket a device, at `/v1/ws`; frames are JSON objects in text messages
 (subprotocol `{SUBPROTOCOLS[0]}`, also without one) or the same objects as MessagePack in binary
-messages (`{SUBPROTOCOLS[1]}`). Unknown keys are ignored, on both sides. A key with its default
-value may be left out.
+messages (`{SUBPROTOCOLS[1]}`). Unknown keys are ignored, on both sides, but for `search`. A key
+with its default value may be left out.
 
 ## A connection's life
 
@@ -114,6 +114,9 @@ history alike. With `history: "all"` members can also read in history what was s
 **Rights.** Who makes a group owns it. Owners give roles; owners and admins remove, ban and mute
 members, change settings, pin, and recall what others said; admins cannot do that to owners and
 admins. Members add others, unless `invite` is `admins`. The last owner cannot leave others behind.
+
+**Searching.** `search` finds messages by words and fields, within the same windows as history;
+[SEARCH.md](SEARCH.md) says what to write and what is found.
 
 **Keeping alive.** Say something (`ping` will do) or answer WebSocket pings: a connection that is
 silent for `silence_timeout_s` is closed. A quiet device is told `at` now and then, so that its

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from timewire.backends.memory import MemoryIndex
-from timewire.backends.tantivy import TantivyIndex
+from timewire.backends.tantivy import TantivyIndex, reading
 from timewire.clock import Clock
 from timewire.index import SearchIndex
 from timewire.testing.contracts import (
@@ -20,7 +21,7 @@ from timewire.testing.contracts import (
 )
 
 # A commit, of which a run has several, takes some hundredths of a second on disk.
-MACHINE = settings(max_examples=25, stateful_step_count=30)
+MACHINE = settings(max_examples=15, stateful_step_count=30)
 
 
 class MemoryPlace(CrashingIndexPlace):
@@ -63,6 +64,20 @@ class TantivyPlace(CrashingIndexPlace):
         shutil.copytree(left, self.data)
 
 
+class ProbingPlace(TantivyPlace):
+    """Every scope counts as wide, and very few documents are looked at before it is asked for."""
+
+    async def open(self) -> SearchIndex:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(reading, "WIDE_SCOPE", 0)
+        self.patch.setattr(reading, "PROBED", 3)
+        return await super().open()
+
+    async def close(self) -> None:
+        await super().close()
+        self.patch.undo()
+
+
 class TestMemory(IndexContract):
     place = MemoryPlace
 
@@ -87,5 +102,11 @@ class TestTantivyCrashed(IndexCrashContract):
     place = TantivyPlace
 
 
+class TestTantivyProbing(IndexContract):
+    place = ProbingPlace
+
+
 TestTantivyMachine = index_machine(TantivyPlace).TestCase
 TestTantivyMachine.settings = MACHINE
+TestProbingMachine = index_machine(ProbingPlace).TestCase
+TestProbingMachine.settings = MACHINE

@@ -7,6 +7,7 @@ one may not read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
@@ -37,6 +38,9 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 
 MAX_ROUNDS: Final = 4
 """How often a page is filled up, when messages that were found are no longer there."""
+
+TURN_BYTES: Final = 64 * 1024
+"""Bytes of messages looked at before everybody else has a turn."""
 
 RARITIES: Final = (0.1, 0.01, 0.001)
 """Parts of all messages: a word that fewer have weighs one more, for each of these.
@@ -145,9 +149,13 @@ class Searcher:
         """Put into a page what was found and is still there, until it is full."""
         stored = await self._log.fetch([Ref(one.seq, one.conversation) for one in found])
         by_seq = {message.seq: message for message in await self._scopes.seen(asked.user, stored)}
-        now = self._clock()
+        now, looked_at = self._clock(), 0
         for one in found:
             message = by_seq.get(one.seq)
+            looked_at += len(message.payload) if message is not None else 0
+            if looked_at > TURN_BYTES:
+                looked_at = 0
+                await asyncio.sleep(0)
             if message is not None and _is_wanted(asked, message, now):
                 page.size += len(message.payload)
                 full = len(page.hits) == asked.query.limit

@@ -29,7 +29,11 @@ PIECE_MESSAGES: Final = 100
 """Cut and staged without a rest between."""
 
 REST: Final = 2.0
-"""The rest after a piece, in times of what the piece has taken."""
+BUSY_REST: Final = 6.0
+"""The rest after a piece, in times of what the piece has taken; longer while the server is busy."""
+
+BUSY_S: Final = 0.004
+"""When a rest ends so late, others have much to do."""
 
 COMMIT_MESSAGES: Final = 10_000
 """Shown at once at the most; as many as the index may be behind before it saves on commits."""
@@ -71,6 +75,7 @@ class Indexer:
         self._moved = asyncio.Event()
         self._hurry = asyncio.Event()
         self._waiting = 0
+        self._busy = False
 
     async def run(self) -> None:
         """Follow the log until it is closed.  While the index cannot be written, try again."""
@@ -188,8 +193,14 @@ class Indexer:
             documents = await asyncio.to_thread(_documents, pairs)
             await index.stage(documents, gone)
             INDEX_DOCUMENTS.inc(len(documents))
-            await asyncio.sleep((monotonic() - began) * REST)
+            await self._rest(monotonic() - began)
         return batch[-1].seq
+
+    async def _rest(self, worked: float) -> None:
+        """Leave time to everybody else."""
+        until = monotonic() + worked * (BUSY_REST if self._busy else REST)
+        await asyncio.sleep(until - monotonic())
+        self._busy = monotonic() - until > BUSY_S
 
     async def _changed(self, piece: Sequence[Stored]) -> tuple[list[Stored], list[Seq]]:
         """Earlier messages that these change, as they are now; those that are no more."""

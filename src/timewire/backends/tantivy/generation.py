@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from math import log2
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 import tantivy
 from tantivy import Query
 
-from timewire.backends.tantivy.schema import (
-    CONVERSATION,
-    SCHEMA,
-    SEQ,
-    STATE,
-    WEIGHT,
-    WORDS,
-    query,
-    register,
-    row,
-    state_row,
-)
+from timewire.backends.tantivy.schema import SCHEMA, SEQ, STATE, register, row, state_row
 from timewire.errors import error
-from timewire.finding import RECENCY, Document, Found, Inquiry, Phrase, rank
-from timewire.index import MAX_RANKED
+from timewire.finding import Document
 from timewire.model import Seq
 
 HEAP_BYTES: Final = 32_000_000
@@ -36,8 +26,13 @@ HEAP_BYTES: Final = 32_000_000
 MAX_UNWRITTEN_MESSAGES: Final = 10_000
 """How far the position may move in memory alone, where there was nothing to be indexed."""
 
+NICENESS: Final = 10
+"""Of the threads that write segments and merge them."""
+
 _BUSY: Final = "LockBusy"
-_TOO_BROAD: Final = "max expansions"
+
+
+Result = TypeVar("Result")
 
 
 class _State(msgspec.Struct):
@@ -67,7 +62,7 @@ class Generation:
 
     def _open_writer(self) -> tantivy.IndexWriter:
         try:
-            return self._index.writer(HEAP_BYTES, 1)
+            return _gently(lambda: self._index.writer(HEAP_BYTES, 1))
         except ValueError as problem:
             if _BUSY in str(problem):
                 raise error("directory_in_use", path=str(self.path)) from None
@@ -128,48 +123,9 @@ class Generation:
 
     # -- reading --------------------------------------------------------------------------------
 
-    def search(self, inquiry: Inquiry, limit: int, after: Found | None) -> list[Found]:
-        """Documents that match, past ``after``."""
-        searcher = self._index.searcher()
-        try:
-            asked = query(inquiry, after)
-            if inquiry.order == "best":
-                return self._best(searcher, asked, limit, after)
-            direction = tantivy.Order.Desc if inquiry.order == "newest" else tantivy.Order.Asc
-            result = searcher.search(asked, limit, count=False, order_by_field=SEQ, order=direction)
-        except ValueError as problem:
-            if _TOO_BROAD in str(problem):
-                raise error("too_broad") from None
-            raise
-        return [Found(seq, _conversation(searcher, where)) for seq, where in result.hits]
-
-    def _best(
-        self, searcher: tantivy.Searcher, asked: Query, limit: int, after: Found | None
-    ) -> list[Found]:
-        hits = searcher.search(asked, MAX_RANKED, count=False, weight_by_field=WEIGHT).hits
-        seqs: list[Any] = searcher.fast_field_values(SEQ, [where for _, where in hits])
-        # Tantivy's scores are rounded: what they were made of is not.
-        worth = [
-            (round(score / log2(2 + RECENCY + seq)), seq, where)
-            for (score, where), seq in zip(hits, seqs, strict=True)
-        ]
-        worth.sort(key=lambda one: rank(one[0], one[1]), reverse=True)
-        if after is not None:
-            last = rank(after.quality, after.seq)
-            worth = [one for one in worth if rank(one[0], one[1]) < last]
-        return [
-            Found(seq, _conversation(searcher, where), quality)
-            for quality, seq, where in worth[:limit]
-        ]
-
-    def shares(self, phrases: Sequence[Phrase]) -> list[float]:
-        """How large a part of the documents has each phrase's rarest word."""
-        searcher = self._index.searcher()
-        total = max(1, searcher.num_docs)
-        return [
-            min(searcher.doc_freq(WORDS, word) for word in phrase.words) / total
-            for phrase in phrases
-        ]
+    def searcher(self) -> tantivy.Searcher:
+        """What is shown now, for any thread to search in."""
+        return self._index.searcher()
 
     def _load(self) -> _State:
         searcher = self._index.searcher()
@@ -196,8 +152,18 @@ class Generation:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _conversation(searcher: tantivy.Searcher, where: tantivy.DocAddress) -> str:
-    return searcher.doc(where)[CONVERSATION][0]
+def _gently(start: Callable[[], Result]) -> Result:
+    """Start something whose threads give way to all others: they have the niceness of their maker.
+
+    None of them ever holds Python's lock, so nobody waits for one that gives way.
+    """
+
+    def nice() -> None:
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+    with ThreadPoolExecutor(1, "index-start", nice) as thread:
+        return thread.submit(start).result()
 
 
 def sync_directory(path: Path) -> None:

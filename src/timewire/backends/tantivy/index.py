@@ -19,6 +19,7 @@ import structlog
 from msgspec import Meta
 
 from timewire.backends.tantivy.generation import Generation, sync_directory
+from timewire.backends.tantivy.reading import search, shares
 from timewire.backends.tantivy.schema import FORMAT
 from timewire.errors import error
 from timewire.finding import Document, Found, Inquiry, Phrase, Scope
@@ -120,11 +121,13 @@ class TantivyIndex:
             raise error("bad_limit", limit=limit, largest=MAX_FOUND)
         if inquiry.scope == Scope():
             return []
-        return await self._threads.search(lambda: generation.search(inquiry, limit, after))
+        return await self._threads.search(
+            lambda: search(generation.searcher(), inquiry, limit, after)
+        )
 
     async def shares(self, phrases: Sequence[Phrase]) -> list[float]:
         generation = self._open_generation()
-        return await self._threads.search(lambda: generation.shares(phrases))
+        return await self._threads.search(lambda: shares(generation.searcher(), phrases))
 
     async def renew(self) -> TantivyIndex:
         self._open_generation()

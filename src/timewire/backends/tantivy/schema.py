@@ -9,6 +9,8 @@ One document is none: it holds the position, so that one commit makes both durab
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 
 import tantivy
@@ -20,10 +22,15 @@ from timewire.model import MAX_SEQ, Seq
 FORMAT: Final = 1
 """Of what is stored.  An index of another format is made anew."""
 
+MAX_MARKS_KEPT: Final = 200_000
+"""Marks of conversations that are remembered."""
+
 WORDS: Final = "words"
 SEQ: Final = "seq"
 WEIGHT: Final = "weight"
 CONVERSATION: Final = "conversation"
+CONVERSATION_MARK: Final = "conversation_mark"
+AUDIENCE_SEQ: Final = "audience_seq"
 STATE: Final = "state"
 _AUDIENCE: Final = "audience"
 _SENDER: Final = "sender"
@@ -45,6 +52,8 @@ def _schema() -> tantivy.Schema:
     make.add_integer_field(SEQ, indexed=True, fast=True)
     make.add_integer_field(_TIME, fast=True)
     make.add_integer_field(WEIGHT, fast=True)
+    make.add_integer_field(CONVERSATION_MARK, fast=True)
+    make.add_integer_field(AUDIENCE_SEQ, fast=True)
     make.add_text_field(STATE, stored=True, tokenizer_name="raw", index_option="basic")
     return make.build()
 
@@ -63,6 +72,13 @@ def audience(conversation: str, seq: Seq) -> str:
     return f"{conversation}\0{seq}"
 
 
+@lru_cache(maxsize=MAX_MARKS_KEPT)
+def mark(conversation: str) -> int:
+    """A conversation as a number that can be read for many documents at once."""
+    digest = blake2b(conversation.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
 def row(document: Document) -> tantivy.Document:
     """A document as Tantivy takes it."""
     made = tantivy.Document()
@@ -74,6 +90,8 @@ def row(document: Document) -> tantivy.Document:
     made.add_integer(SEQ, document.seq)
     made.add_integer(_TIME, document.time)
     made.add_integer(WEIGHT, min(RECENCY + document.seq, MAX_SEQ))
+    made.add_integer(CONVERSATION_MARK, mark(document.conversation))
+    made.add_integer(AUDIENCE_SEQ, document.audience)
     for user in document.mentions:
         made.add_text(_MENTIONS, user)
     if document.media:
@@ -88,8 +106,15 @@ def state_row(state: str) -> tantivy.Document:
     return made
 
 
-def query(inquiry: Inquiry, after: Found | None) -> Query:
+def within_scope(inquiry: Inquiry, after: Found | None) -> Query:
     """What finds the documents that match, from ``after`` on."""
+    return Query.boolean_query(
+        [(Occur.Must, _silent(_within(inquiry.scope))), (Occur.Must, anywhere(inquiry, after))]
+    )
+
+
+def anywhere(inquiry: Inquiry, after: Found | None) -> Query:
+    """What finds the documents that are wanted, in the scope or not, from ``after`` on."""
     wanted, ranking, best = inquiry.wanted, inquiry.ranking, inquiry.order == "best"
     weights = ranking.weights if best else (1,) * len(wanted.phrases)
     phrases = [
@@ -97,6 +122,8 @@ def query(inquiry: Inquiry, after: Found | None) -> Query:
         for phrase, weight in zip(wanted.phrases, weights, strict=True)
     ]
     parts = [(Occur.Must, _silent(part)) for part in _filters(inquiry, after)]
+    if not parts and not phrases:
+        parts.append((Occur.Must, _silent(Query.all_query())))
     if wanted.match == "all":
         parts += [(Occur.Must, phrase) for phrase in phrases]
     elif phrases:
@@ -127,7 +154,6 @@ def _literal(word: str) -> str:
 
 def _filters(inquiry: Inquiry, after: Found | None) -> Iterable[Query]:
     wanted, order = inquiry.wanted, inquiry.order
-    yield _within(inquiry.scope)
     for field, value in ((_SENDER, wanted.sender), (_KIND, wanted.kind)):
         if value:
             yield _term(field, value)
