@@ -151,9 +151,9 @@ async def test_a_token_of_another_secret(quick: House) -> None:
 
 
 async def test_a_token_that_has_expired(quick: House) -> None:
-    device = await quick.connect()
     token = quick.token("alice", life_s=60)
     quick.clock.now += 60_000
+    device = await quick.connect()
     await device.send("hello", token=token, device="phone")
     await device.expect("error", code="token_expired")
     assert await device.closed() == 4101
