@@ -48,11 +48,13 @@ SELF: Final = "self:"
 CREATED: Final = "created"
 MEMBERS: Final = "members"
 READ: Final = "read"
+SETTINGS: Final = "settings"
 EDITED: Final = "edited"
 RECALLED: Final = "recalled"
 REACTION: Final = "reaction"
 HIDDEN: Final = "hidden"
 
+Visibility = Literal["all", "nobody"]
 Role = Literal["owner", "admin", "member"]
 History = Literal["joined", "all"]
 """What members may read of a group: from their joining on, or all of it."""
@@ -173,13 +175,19 @@ class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
     on: bool = True
 
 
+class Settings(msgspec.Struct, frozen=True, tag=SETTINGS):
+    """What its sender has set.  ``presence``: who may see whether the user is online."""
+
+    presence: Visibility = "all"
+
+
 GroupChange = Members | Updated | Appointed | Banned | Muted
 """What happens to a group itself."""
 
 MessageChange = Edited | Recalled | Reacted
 """What rewrites an earlier message of the same conversation, in the same commit."""
 
-OwnChange = Read | Hidden | Blocked
+OwnChange = Read | Hidden | Blocked | Settings
 """What concerns its sender alone: it stands in the sender's own conversation."""
 
 Change = Created | GroupChange | MessageChange | Pinned | OwnChange

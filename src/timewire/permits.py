@@ -43,7 +43,6 @@ from timewire.model import (
     Draft,
     Edited,
     GroupChange,
-    Hidden,
     Members,
     OwnChange,
     Pinned,
@@ -51,6 +50,7 @@ from timewire.model import (
     Read,
     Recalled,
     Seq,
+    Settings,
     Stored,
     StoredBody,
     decode_stored,
@@ -202,8 +202,8 @@ class Permits:
         if joining and len(conversation.present()) + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
 
-    async def _permit_own(self, change: Read | Hidden | Blocked, user: str) -> None:
-        if isinstance(change, Blocked):
+    async def _permit_own(self, change: OwnChange, user: str) -> None:
+        if isinstance(change, Blocked | Settings):
             return
         target = await self._directory.conversation(change.conversation)
         if target is None or user not in target.windows:

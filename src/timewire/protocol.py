@@ -10,7 +10,6 @@ so MessagePack frames are transcoded.
 
 from __future__ import annotations
 
-import math
 from enum import IntEnum
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -19,9 +18,14 @@ import msgspec
 from timewire.commands import Command, Frame, Id
 from timewire.errors import TimewireError, error
 from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq
+from timewire.transcoding import to_json, to_msgpack
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
+
+
+MAX_WATCHED_USERS: Final = 500
+"""By one connection."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -99,6 +103,22 @@ class ReadBy(Frame, tag="read_by"):
     limit: int = 100
 
 
+class Watch(Frame, tag="watch"):
+    """Be told when these users come and go, in place of those watched before; at most 500.
+
+    It holds for this connection.  Answer: ``watching``, then ``presence`` with every change.
+    """
+
+    id: Id
+    users: list[str]
+
+
+class Typing(Frame, tag="typing"):
+    """The user is typing.  Say it with each key: what is too much is dropped.  No answer."""
+
+    conversation: str
+
+
 class Ping(Frame, tag="ping"):
     """Is anybody there?  Answer: ``pong``."""
 
@@ -108,7 +128,7 @@ class Ping(Frame, tag="ping"):
 Query = GetHistory | ListConversations | ListMembers | ReadBy
 """What asks for something that is stored."""
 
-ClientFrame = Hello | Credit | Command | Query | Ping
+ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Ping
 
 COMMANDS: Final = frozenset[type](get_args(Command))
 QUERIES: Final = frozenset[type](get_args(Query))
@@ -274,6 +294,31 @@ class ReaderPage(Frame, tag="reader_page"):
     has_more: bool
 
 
+class Presence(Frame, tag="presence"):
+    """A user that is watched is online now, or no longer: then ``seen`` says since when (ms).
+
+    ``seen`` is 0 where it is not known or not for this watcher.
+    """
+
+    user: str
+    online: bool
+    seen: int = 0
+
+
+class Watching(Frame, tag="watching"):
+    """Answer to ``watch``: how things stand.  Who does not exist, or hides, is offline for ever."""
+
+    id: Id
+    users: list[Presence]
+
+
+class SomeoneTyping(Frame, tag="typing"):
+    """A member of the conversation is typing.  Forget it after some seconds without another."""
+
+    conversation: str
+    user: str
+
+
 class Pong(Frame, tag="pong"):
     """Answer to ``ping``."""
 
@@ -295,6 +340,9 @@ ServerFrame = (
     | ConversationPage
     | MemberPage
     | ReaderPage
+    | Presence
+    | Watching
+    | SomeoneTyping
     | Pong
 )
 
@@ -382,26 +430,22 @@ class JsonCodec:
 
 
 class MsgpackCodec:
-    """MessagePack, transcoded from and to JSON.
-
-    Bytes become base64 text; whole numbers beyond 64 bits, which JSON has and MessagePack has not,
-    become floats.
-    """
+    """MessagePack, transcoded from and to JSON."""
 
     name = SUBPROTOCOLS[1]
     text = False
 
     def encode(self, frame: Frame) -> bytes:
-        return _to_msgpack(JSON.encode(frame))
+        return to_msgpack(JSON.encode(frame))
 
     def push(self, pos: str, message: bytes) -> bytes:
-        return _to_msgpack(JSON.push(pos, message))
+        return to_msgpack(JSON.push(pos, message))
 
     def decode_client(self, data: bytes | str) -> ClientFrame:
-        return JSON.decode_client(_to_json(data))
+        return JSON.decode_client(to_json(data))
 
     def decode_server(self, data: bytes | str) -> ServerFrame:
-        return JSON.decode_server(_to_json(data))
+        return JSON.decode_server(to_json(data))
 
 
 JSON: Final = JsonCodec()
@@ -412,37 +456,6 @@ CODECS: Final[dict[str, Codec]] = {JSON.name: JSON, MSGPACK.name: MSGPACK}
 def problem(fault: TimewireError, id: Id = "") -> Problem:
     """The ``error`` frame for an error."""
     return Problem(fault.code, fault.message, id, fault.retry, fault.fields)
-
-
-def _to_msgpack(data: bytes) -> bytes:
-    value = msgspec.json.decode(data)
-    try:
-        return msgspec.msgpack.encode(value)
-    except OverflowError:
-        return msgspec.msgpack.encode(_narrowed(value))
-
-
-def _narrowed(value: Any) -> Any:
-    """The same JSON value, with floats in place of whole numbers beyond 64 bits."""
-    if isinstance(value, dict):
-        return {key: _narrowed(part) for key, part in value.items()}  # pyright: ignore
-    if isinstance(value, list):
-        return [_narrowed(part) for part in value]  # pyright: ignore
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    return value
-
-
-def _to_json(data: bytes | str) -> bytes:
-    try:
-        if isinstance(data, str):
-            raise error("bad_frame", reason="this connection speaks MessagePack in binary frames")
-        return msgspec.json.encode(msgspec.msgpack.decode(data))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError) as problem:
-        raise error("bad_frame", reason=str(problem)) from None
 
 
 class _Shape(msgspec.Struct):

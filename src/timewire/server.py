@@ -29,6 +29,7 @@ from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.protocol import Limits
 from timewire.queries import Queries
 from timewire.send import Sender
+from timewire.signals import Signals
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
 
@@ -95,6 +96,7 @@ class Server:
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
+        self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -105,6 +107,7 @@ class Server:
             sync=self._sync,
             queries=self._queries,
             directory=store.directory,
+            signals=self._signals,
         )
         self._api = Api(
             config,
@@ -168,6 +171,7 @@ class Server:
         # A device may hold a position that a crash took back from fan-out: reach it first.
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
+        self._run(self._signals.run())
         self._run(self._expire())
         self._run(self._sweep())
         await self._runner.setup()

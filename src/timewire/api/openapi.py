@@ -54,6 +54,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "ban": {"id": "6d40a7", "users": ["eve"]},
     "mute": {"id": "f07a35", "user": "bob", "until": 1900000000000},
     "block": {"id": "27ce81", "user": "eve"},
+    "settings": {"id": "d90b11", "presence": "nobody"},
     "token": {"user": "alice", "life_s": 3600},
 }
 """A body for every route that takes one."""

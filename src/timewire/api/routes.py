@@ -24,6 +24,7 @@ from timewire.commands import (
     MarkRead,
     Mute,
     Pin,
+    PutSettings,
     React,
     Recall,
     Remove,
@@ -224,6 +225,7 @@ ROUTES: Final = (
     _do("POST", f"{_ONE}/mutes", "mute", Mute, "Mute a member, or lift it"),
     _do("POST", f"{_ONE}/read", "read", MarkRead, "Mark as read"),
     _do("POST", "/v1/blocks", "block", Block, "Block a user, or lift it"),
+    _do("POST", "/v1/settings", "settings", PutSettings, "Say who may see one's presence"),
     Route(
         "POST",
         "/v1/tokens",

@@ -13,9 +13,11 @@ from timewire.client.events import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
+    Typing,
 )
 from timewire.client.queries import Conversation, HistorySlice, Member
 from timewire.client.session import State
@@ -36,6 +38,7 @@ __all__ = [
     "Member",
     "MemoryStore",
     "Posted",
+    "Presence",
     "Received",
     "Refused",
     "Reset",
@@ -43,5 +46,6 @@ __all__ = [
     "SqliteStore",
     "State",
     "Store",
+    "Typing",
     "connect",
 ]

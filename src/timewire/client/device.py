@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -21,7 +21,7 @@ from timewire.client import queries
 from timewire.client.acts import Acts, Posted
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
-from timewire.client.queries import Conversation, HistorySlice, Member
+from timewire.client.queries import Conversation, HistorySlice, Member, new_id
 from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import MemoryStore, Store
@@ -30,7 +30,7 @@ from timewire.commands import Command
 from timewire.errors import error
 from timewire.model import Message, Seq
 from timewire.names import check_name, direct
-from timewire.protocol import JSON, MSGPACK
+from timewire.protocol import JSON, MAX_WATCHED_USERS, MSGPACK, Watch
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
@@ -169,6 +169,26 @@ class Client(Acts):
 
     def _put(self, command: Command) -> Posted:
         return Posted(command.id, self._driver.put(command))
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def typing(self, conversation: str) -> None:
+        """Let the others see that the user is typing: call it with every key.
+
+        The server passes on one every two seconds.  Without a connection it is nothing.
+        """
+        self._driver.tell(lambda session: session.typing(conversation))
+
+    def watch(self, users: Iterable[str]) -> None:
+        """Have ``Presence`` events of these users, first how things stand, then every change.
+
+        They replace those watched before; nobody ends it.  It goes on over broken connections.
+        Raises ``Invalid`` (bad_name, too_many_watched).
+        """
+        names = [check_name(user) for user in dict.fromkeys(users)]
+        if len(names) > MAX_WATCHED_USERS:
+            raise error("too_many_watched", limit=MAX_WATCHED_USERS)
+        self._driver.tell(lambda session: session.watch(Watch(new_id(), names)))
 
     # -- reading --------------------------------------------------------------------------------
 

@@ -104,6 +104,12 @@ class Driver:
             raise error("bad_frame", reason=f"a {type(answer).__name__} is no answer to this query")
         return answer
 
+    def tell(self, say: Callable[[Session], None]) -> None:
+        """Have the session say something that has no answer."""
+        self._check()
+        say(self.session)
+        self._act()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on the device holds.  Raises what has ended the device."""
         while not condition():

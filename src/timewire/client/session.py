@@ -33,9 +33,11 @@ from timewire.client.events import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
+    Typing,
 )
 from timewire.client.outbox import Outbox, written
 from timewire.client.store import Change, Owner, Saved
@@ -118,6 +120,7 @@ class Session:
         self._outbox = Outbox(saved.outbox)
         self._queries: dict[wire.Id, wire.Query] = {}
         self._postponed: set[wire.Id] = set()
+        self._watch: wire.Watch | None = None
         self._limits: wire.Limits | None = None
         self._base = ""
         self._online = False
@@ -181,6 +184,13 @@ class Session:
                 self._restart(frame)
             case wire.Pong():
                 pass
+            case wire.SomeoneTyping():
+                self._effects.events.append(Typing(frame.conversation, frame.user))
+            case wire.Presence():
+                self._effects.events.append(Presence(frame.user, frame.online, frame.seen))
+            case wire.Watching():
+                for one in frame.users:
+                    self._effects.events.append(Presence(one.user, one.online, one.seen))
             case _:
                 if self._queries.pop(frame.id, None):
                     self._effects.answers.append((frame.id, frame))
@@ -311,7 +321,20 @@ class Session:
         for id in postponed:
             self._send_query(self._queries[id])
 
+    def watch(self, watch: wire.Watch) -> None:
+        """Watch users in place of those before, on this connection and all that follow."""
+        self._watch = watch
+        if self._limits is not None:
+            self._effects.frames.append(watch)
+
+    def typing(self, conversation: str) -> None:
+        """Say that the user is typing, if that can be said now."""
+        if self._limits is not None:
+            self._effects.frames.append(wire.Typing(conversation))
+
     def _send(self) -> None:
+        if self._watch is not None:
+            self._effects.frames.append(self._watch)
         self._send_commands()
         for query in list(self._queries.values()):
             self._send_query(query)
