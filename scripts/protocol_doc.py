@@ -107,6 +107,10 @@ change's `seq` is larger than the message's `version` was when it came, in the o
 two edits, and of a user's reactions with one emoji, the last one holds. What is recalled never
 comes back.
 
+**Media.** Files are uploaded over HTTP and named by the SHA-256 of their content. A message refers
+to them by `media` in its body: one name, or a list of at most 32. Its sender has to be able to see
+them; then whoever can read the message can get them. See [MEDIA.md](MEDIA.md).
+
 **Conversations.** `direct:alice:bob` (names sorted) comes into being by its first message, and
 `self:alice` likewise; any other name is a group that somebody creates. Members get what is said
 from the message of their joining to that of their leaving, both included, by push, sync and

@@ -12,7 +12,17 @@ from timewire.bus import Signal
 from timewire.errors import TimewireError
 from timewire.hub import Hub
 from timewire.inbox import Delivery
-from timewire.model import Change, Created, Draft, Members, Seq, Settings, Stored, encode_change
+from timewire.model import (
+    Blocked,
+    Change,
+    Created,
+    Draft,
+    Members,
+    Seq,
+    Settings,
+    Stored,
+    encode_change,
+)
 from timewire.protocol import MAX_WATCHED_USERS, Presence, SomeoneTyping, Watch, Watching
 from timewire.signals import (
     CONVERSATION_INTERVAL_MS,
@@ -399,3 +409,17 @@ def test_a_clock_that_goes_back_blocks_nothing() -> None:
     spacing = Spacing(2)
     assert spacing.take(("a",), 10, 1000)
     assert spacing.take(("a",), 10, 3)
+
+
+# -- blocks -------------------------------------------------------------------------------------
+
+
+async def test_who_is_blocked_sees_nothing_and_types_unheard(house: House) -> None:
+    await house.change("direct:alice:bob", "alice", Created("direct", ["alice", "bob"]))
+    await house.change("self:bob", "bob", Blocked("alice"))
+    alice, bob = await house.come("alice"), await house.come("bob")
+    await house.tell()
+    assert await house.watch(alice, "bob") == [("bob", False, 0)]
+    assert await house.watch(bob, "alice") == [("alice", True, 0)]
+    await house.signals.typing(alice, "direct:alice:bob")
+    assert bob.heard == []

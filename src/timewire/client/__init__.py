@@ -24,6 +24,7 @@ from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import MemoryStore, Store
 from timewire.client.transport import Backoff
+from timewire.model import Media
 
 __all__ = [
     "Acked",
@@ -35,6 +36,7 @@ __all__ = [
     "Event",
     "HistorySlice",
     "Live",
+    "Media",
     "Member",
     "MemoryStore",
     "Posted",

@@ -365,7 +365,7 @@ class Session:
             self._send_commands()
 
     def _refused(self, frame: wire.Problem) -> None:
-        fault = _fault(frame)
+        fault = fault_of(frame)
         if not frame.id:
             self._complaint = fault
             if self._limits is None and isinstance(fault, Invalid):
@@ -393,7 +393,7 @@ class Session:
             self._effects.answers.append((id, fault))
 
 
-def _fault(frame: wire.Problem) -> TimewireError:
+def fault_of(frame: wire.Problem) -> TimewireError:
     """The typed error of an ``error`` frame, also of a code that a newer server has."""
     known = CODES.get(frame.code)
     kind = known[0] if known else Retryable if frame.retry else Invalid

@@ -18,6 +18,7 @@ from timewire.clock import Clock
 from timewire.directory import Directory
 from timewire.inbox import Inbox
 from timewire.log import MessageLog
+from timewire.media import MediaIndex
 from timewire.timeline import TimelineStore
 
 BUCKET_MS: Final = 1000
@@ -50,6 +51,9 @@ class Stores(Protocol):
 
     @property
     def directory(self) -> Directory: ...
+
+    @property
+    def media(self) -> MediaIndex: ...
 
     @property
     def inbox(self) -> Inbox: ...
