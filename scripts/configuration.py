@@ -77,6 +77,8 @@ def values(key: str, plain: Any, meta: msgspec.Meta) -> str:
 def shown(default: Any) -> str:
     if default in ("", ()):
         return "empty"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{one}`" for one in default)
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 

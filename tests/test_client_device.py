@@ -21,11 +21,13 @@ from timewire.client import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
     SqliteStore,
     State,
+    Typing,
     connect,
 )
 from timewire.client import session as session_module
@@ -67,6 +69,10 @@ async def next_events(me: Client, wanted: Callable[[Event], bool], count: int) -
     return found
 
 
+def is_presence(event: Event) -> bool:
+    return isinstance(event, Presence)
+
+
 def carries_text(event: Event) -> bool:
     return isinstance(event, Received | Acked) and event.message.kind == "text"
 
@@ -92,6 +98,53 @@ async def nothing_waits(me: Client) -> list[Event]:
             return left
         if not isinstance(event, Connected | Disconnected | Live):
             left.append(event)
+
+
+# Signals -----------------------------------------------------------------------------------------
+
+
+async def test_who_types_is_told(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob", codec="msgpack") as bob:
+        await alice.create("team", ["bob"])
+        await bob.caught_up()
+        alice.typing("team")
+        [event] = await next_events(bob, lambda event: isinstance(event, Typing), 1)
+        assert event == Typing("team", "alice")
+
+
+async def test_who_comes_and_goes_is_told_over_broken_connections(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, device(server, "alice") as alice:
+        await alice.create("team", ["bob"])
+        alice.watch(["bob"])
+        seen = await next_events(alice, is_presence, 1)
+        async with device(server, "bob"):
+            seen += await next_events(alice, is_presence, 1)
+            await server.restart()
+            # Nobody is online for a server that has just started, until they come back.
+            while (event := (await next_events(alice, is_presence, 1))[0]) != Presence("bob", True):
+                seen.append(event)
+        assert seen[:2] == [Presence("bob", False), Presence("bob", True)]
+
+
+async def test_who_hides_is_not_seen(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        await alice.create("team", ["bob"])
+        await bob.show_presence("nobody")
+        [hidden] = await received(bob, 1)
+        alice.watch(["bob", "nobody"])
+        seen = await next_events(alice, is_presence, 2)
+        assert seen == [Presence("bob", False), Presence("nobody", False)]
+        assert hidden.kind == "created"
+        await bob.show_presence("all")
+        assert await next_events(alice, is_presence, 1) == [Presence("bob", True)]
+
+
+async def test_what_cannot_be_watched(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        for users, code in ((["a b"], "bad_name"), (map(str, range(501)), "too_many_watched")):
+            with pytest.raises(TimewireError) as refused:
+                alice.watch(users)
+            assert refused.value.code == code
 
 
 # Talking -----------------------------------------------------------------------------------------

@@ -387,3 +387,29 @@ async def test_a_server_process_that_cannot_start_says_why(tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="data"):
         async with running_server(tmp_path / "data"):
             pass
+
+
+# -- media ----------------------------------------------------------------------------------------
+
+
+async def test_media_may_be_kept_in_an_object_store(tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
+    url = (tmp_path / "objects").as_uri()
+    async with serving(tmp_path / "data", MemoryStore(), media_store=url) as server:
+        headers = {"Authorization": f"Bearer {mint(server.keys.secret, 'alice')}"}
+        async with aiohttp.ClientSession(server.url, headers=headers) as http:
+            async with http.post("/v1/media", data=b"data") as answer:
+                name = (await answer.json())["media"]
+            async with http.get(f"/v1/media/{name}") as answer:
+                assert await answer.read() == b"data"
+    assert (tmp_path / "objects" / name).read_bytes() == b"data"
+    assert not list((tmp_path / "data" / "media" / "incoming").iterdir())
+
+
+async def test_an_object_store_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path), port=0, media_store="nope://bucket")
+    with pytest.raises(TimewireError) as refused:
+        await Server.start(config)
+    assert (refused.value.code, refused.value.fields["key"]) == ("bad_config", "media_store")
+    async with serving(tmp_path):
+        pass  # the directory was let go

@@ -8,13 +8,25 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from timewire import showing
-from timewire.client import Acked, Client, Connected, Disconnected, Event, Live, Received, Refused
+from timewire.client import (
+    Acked,
+    Client,
+    Connected,
+    Disconnected,
+    Event,
+    Live,
+    Received,
+    Refused,
+    Typing,
+)
 from timewire.clock import wall_clock
 from timewire.errors import TimewireError
 from timewire.rooms import Room, Rooms
 
 HISTORY_LINES: Final = 50
 MAX_NAMES_SHOWN: Final = 200
+TYPING_SHOWN_S: Final = 4
+"""How long it is shown that somebody types."""
 
 HELP: Final = {
     "/open NAME": "go to a conversation; /open @bob writes to bob alone",
@@ -39,6 +51,8 @@ class Chat:
         self.ended = False
         self._me = me
         self._changed = changed
+        self._typing: dict[tuple[str, str], int] = {}
+        """(conversation, user) -> until when it is shown that the user types there, in ms"""
         self._one_line = asyncio.Lock()
         self._commands: dict[str, Callable[[list[str]], Awaitable[None]]] = {
             "/open": self._open,
@@ -90,6 +104,19 @@ class Chat:
             self.rooms.history(room.name, page.messages, page.has_more)
         self._changed()
 
+    @property
+    def bar(self) -> str:
+        """What is worth knowing at a glance: who is typing here, else how the connection is."""
+        now, here = wall_clock(), self.rooms.open.name if self.rooms.open else ""
+        self._typing = {key: until for key, until in self._typing.items() if until > now}
+        names = sorted(user for room, user in self._typing if room == here)
+        return f"{', '.join(map(showing.printable, names))} typing …" if names else self.status
+
+    def typing(self) -> None:
+        """The user is writing something for the open room."""
+        if self.rooms.open is not None:
+            self._me.typing(self.rooms.open.name)
+
     async def enter(self, text: str) -> None:
         """A line that the user has entered: a command, or a message for the open room.
 
@@ -119,6 +146,11 @@ class Chat:
     def _take(self, event: Event) -> None:
         if isinstance(event, Received | Acked):
             self.rooms.receive(event.message)
+            self._typing.pop((event.message.conversation, event.message.sender), None)
+        elif isinstance(event, Typing):
+            until = wall_clock() + TYPING_SHOWN_S * 1000
+            self._typing[event.conversation, event.user] = until
+            asyncio.get_running_loop().call_later(TYPING_SHOWN_S, self._changed)
         elif isinstance(event, Refused):
             self.rooms.refused(event.conversation, event.id, event.error.message)
         elif isinstance(event, Live):

@@ -22,6 +22,10 @@ VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
 
 
+MAX_WATCHED_USERS: Final = 500
+"""By one connection."""
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """Where a device stands.  Opaque: keep both texts, in one transaction with the messages.
 
@@ -126,6 +130,22 @@ class Search(Frame, tag="search", rename={"sender": "from"}, forbid_unknown_fiel
     wait_for: Seq = 0
 
 
+class Watch(Frame, tag="watch"):
+    """Be told when these users come and go, in place of those watched before; at most 500.
+
+    It holds for this connection.  Answer: ``watching``, then ``presence`` with every change.
+    """
+
+    id: Id
+    users: list[str]
+
+
+class Typing(Frame, tag="typing"):
+    """The user is typing.  Say it with each key: what is too much is dropped.  No answer."""
+
+    conversation: str
+
+
 class Ping(Frame, tag="ping"):
     """Is anybody there?  Answer: ``pong``."""
 
@@ -138,7 +158,7 @@ Reading = GetHistory | ListConversations | ListMembers | ReadBy
 Query = Reading | Search
 """What asks for something that is stored."""
 
-ClientFrame = Hello | Credit | Command | Query | Ping
+ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Ping
 
 COMMANDS: Final = frozenset[type](get_args(Command))
 QUERIES: Final = frozenset[type](get_args(Query))
@@ -329,6 +349,31 @@ class SearchPage(Frame, tag="search_page"):
     next: str = ""
 
 
+class Presence(Frame, tag="presence"):
+    """A user that is watched is online now, or no longer: then ``seen`` says since when (ms).
+
+    ``seen`` is 0 where it is not known or not for this watcher.
+    """
+
+    user: str
+    online: bool
+    seen: int = 0
+
+
+class Watching(Frame, tag="watching"):
+    """Answer to ``watch``: how things stand.  Who does not exist, or hides, is offline for ever."""
+
+    id: Id
+    users: list[Presence]
+
+
+class SomeoneTyping(Frame, tag="typing"):
+    """A member of the conversation is typing.  Forget it after some seconds without another."""
+
+    conversation: str
+    user: str
+
+
 class Pong(Frame, tag="pong"):
     """Answer to ``ping``."""
 
@@ -351,6 +396,9 @@ ServerFrame = (
     | MemberPage
     | ReaderPage
     | SearchPage
+    | Presence
+    | Watching
+    | SomeoneTyping
     | Pong
 )
 

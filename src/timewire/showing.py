@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, Message
+from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, SETTINGS, Message
 from timewire.names import direct
 
 _UNSAFE: Final = re.compile(
@@ -86,6 +86,8 @@ def content(message: Message) -> str:
         return printable(_membership(message))
     if message.kind == READ:
         return printable(f"has read {body.get('conversation')} up to {body.get('seq')}")
+    if message.kind == SETTINGS:
+        return printable(f"shows presence to {body.get('presence')}")
     return printable(f"[{message.kind}] {msgspec.json.encode(body).decode()}")
 
 

@@ -163,6 +163,7 @@ async def test_answers_have_the_shape_that_the_document_names(http: Any) -> None
             "/v1/conversations/team/members"
         ),
         ("GET", "/v1/sync"): await alice.get("/v1/sync"),
+        ("POST", "/v1/media"): await alice.call("POST", "/v1/media", data=b"data"),
         ("POST", "/v1/tokens"): await http.backend().post("/v1/tokens", {"user": "bob"}),
         ("GET", "/healthz"): await http.get("/healthz"),
         ("GET", "/readyz"): await http.get("/readyz"),
