@@ -19,6 +19,7 @@ import structlog
 
 from timewire.bus import Bus, Signal
 from timewire.clock import Clock
+from timewire.coding import CODECS
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.hub import Hub, Receiver
@@ -27,7 +28,7 @@ from timewire.metrics import SIGNALS, SIGNALS_DROPPED, WATCHED
 from timewire.model import SELF, SETTINGS, Seq
 from timewire.names import check_name, direct
 from timewire.outbox import frame
-from timewire.protocol import CODECS, MAX_WATCHED_USERS, Presence, SomeoneTyping, Watch, Watching
+from timewire.protocol import MAX_WATCHED_USERS, Presence, SomeoneTyping, Watch, Watching
 
 MAX_WATCHERS: Final = 2_000
 """Connections that are told of one user's changes; further ones only see how things stood."""
