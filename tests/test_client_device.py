@@ -492,8 +492,8 @@ async def test_a_device_that_was_away_for_too_long_is_rebuilt(tmp_path: Path) ->
             assert [one.body["text"] for one in team] == [*[f"{n}" for n in range(50, 150)], "new"]
             assert await nothing_waits(alice) == []
             kept = [one.body["text"] for one in alice.kept("team", limit=1000)]
-            assert kept[-1] == "known"
-            assert len(kept) == 102
+            assert kept[-1] == "50"  # what stood before may have been changed meanwhile
+            assert len(kept) == 101
         async with device(server, "alice", store=tmp_path / "a.db") as alice:
             await alice.caught_up()
             assert await nothing_waits(alice) == []
