@@ -29,9 +29,11 @@ from timewire.commands import (
 from timewire.errors import TimewireError
 from timewire.model import (
     Conversation,
+    Draft,
     Forward,
     Message,
     decode_message,
+    encode_stored,
     message_head,
     message_json,
 )
