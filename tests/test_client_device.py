@@ -180,11 +180,11 @@ async def test_messages_name_others_and_tell_who_has_read_them(server: Server) -
         states = {one.name: one for one in await bob.conversations()}
         assert (states["team"].unread, states["team"].mentioned) == (1, 1)
         assert (states["team"].role, states["team"].history) == ("admin", "all")
-        assert (
-            states["team"].last == [one for one in alice.kept("team") if one.seq == second.seq][0]
-        )
-        assert states["team"].last.reply == first.seq
-        assert states["team"].last.forward == Forward("team", first.seq, "alice")
+        last = states["team"].last
+        assert last
+        assert (last.seq, last.reply, last.mentions) == (second.seq, first.seq, ["bob"])
+        assert last.forward == Forward("team", first.seq, "alice")
+        assert last in alice.kept("team")
 
 
 async def test_what_has_expired_is_gone_from_devices(server: Server) -> None:
