@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from timewire.client import (
     Disconnected,
     Event,
     Live,
+    Member,
     Presence,
     Received,
     Refused,
@@ -34,7 +36,7 @@ from timewire.client import session as session_module
 from timewire.client.store import Change
 from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
-from timewire.model import Message
+from timewire.model import Forward, Message
 from timewire.protocol import Cursor
 from timewire.server import Server
 from timewire.testing.servers import ServerProcess, running_server, serving
@@ -208,6 +210,47 @@ async def test_every_command_looks_the_same_to_its_device_and_to_all_others(
         assert [event.message for event in own] == there
         assert [one.kind for one in there] == kinds
         assert phone.read_mark("team") == alice.read_mark("team") == sent.seq
+
+
+async def test_messages_name_others_and_tell_who_has_read_them(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        await alice.create("team", ["bob", "carol"], history="all", invite="admins")
+        first = await alice.send("team", "look")
+        await bob.mark_read("team", first.seq)
+        await alice.role("team", "bob", "admin")
+        await alice.mute("team", "carol", 2_000_000_000_000)
+        [said] = [one for one in alice.kept("team") if one.seq == first.seq]
+        second = await alice.send(
+            "team", "again", reply=first.seq, mentions=["bob"], forward=said, ack="synced"
+        )
+        assert await alice.read_by("team", first.seq) == ["bob"]
+        assert await bob.roster("team") == [
+            Member("alice", "owner"),
+            Member("bob", "admin"),
+            Member("carol", "member", 2_000_000_000_000),
+        ]
+        assert await bob.members("team") == ["alice", "bob", "carol"]
+        states = {one.name: one for one in await bob.conversations()}
+        assert (states["team"].unread, states["team"].mentioned) == (1, 1)
+        assert (states["team"].role, states["team"].history) == ("admin", "all")
+        last = states["team"].last
+        assert last
+        assert (last.seq, last.reply, last.mentions) == (second.seq, first.seq, ["bob"])
+        assert last.forward == Forward("team", first.seq, "alice")
+        assert last in alice.kept("team")
+
+
+async def test_what_has_expired_is_gone_from_devices(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        soon = time.time_ns() // 1_000_000 + 300
+        sent = await alice.send("direct:alice:bob", "psst", expires=soon)
+        await received(bob, 2)
+        for _ in range(600):
+            if not any(me.kept("direct:alice:bob", limit=1)[0].kind for me in (alice, bob)):
+                break
+            await asyncio.sleep(0.05)
+        [left] = (await bob.history("direct:alice:bob", limit=1)).messages
+        assert (left.seq, left.kind, left.body) == (sent.seq, "", {})
 
 
 async def test_all_devices_of_a_user_end_equal(server: Server, tmp_path: Path) -> None:

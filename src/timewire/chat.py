@@ -21,6 +21,7 @@ from timewire.client import (
 )
 from timewire.clock import wall_clock
 from timewire.errors import TimewireError
+from timewire.model import Message
 from timewire.rooms import Room, Rooms
 
 HISTORY_LINES: Final = 50
@@ -36,6 +37,9 @@ HELP: Final = {
     "/add USER…": "add members to this group",
     "/remove USER…": "remove members from this group",
     "/leave": "leave this group",
+    "/edit TEXT": "have your last message say something else",
+    "/recall": "take your last message back",
+    "/react EMOJI": "put an emoji to the last message, or take yours back",
     "/read": "mark this conversation as read",
     "/quit": "end (also Ctrl-D)",
 }
@@ -62,6 +66,9 @@ class Chat:
             "/add": self._add,
             "/remove": self._remove,
             "/leave": self._leave,
+            "/edit": self._edit,
+            "/recall": self._recall,
+            "/react": self._react,
             "/read": self._read,
             "/help": self._help,
         }
@@ -207,6 +214,29 @@ class Chat:
 
     async def _leave(self, words: list[str]) -> None:
         await self._remove([self._me.user])
+
+    async def _edit(self, words: list[str]) -> None:
+        message = self._newest(self._me.user)
+        if message is not None and words:
+            await self._me.edit(message.conversation, message.seq, " ".join(words))
+
+    async def _recall(self, words: list[str]) -> None:
+        message = self._newest(self._me.user)
+        if message is not None:
+            await self._me.recall(message.conversation, message.seq)
+
+    async def _react(self, words: list[str]) -> None:
+        message = self._newest()
+        if message is not None and len(words) == 1:
+            on = self._me.user not in message.reactions.get(words[0], ())
+            await self._me.react(message.conversation, message.seq, words[0], on=on)
+
+    def _newest(self, sender: str | None = None) -> Message | None:
+        """The newest message of the open room, of anybody or of one user."""
+        message = self.rooms.open.newest(sender) if self.rooms.open is not None else None
+        if message is None:
+            self._note("there is no such message here")
+        return message
 
     async def _read(self, words: list[str]) -> None:
         room = self.rooms.open

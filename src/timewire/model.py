@@ -53,6 +53,7 @@ EDITED: Final = "edited"
 RECALLED: Final = "recalled"
 REACTION: Final = "reaction"
 HIDDEN: Final = "hidden"
+BANNED: Final = "banned"
 
 Visibility = Literal["all", "nobody"]
 Role = Literal["owner", "admin", "member"]
@@ -119,7 +120,7 @@ class Appointed(msgspec.Struct, frozen=True, tag="role"):
     role: Role
 
 
-class Banned(msgspec.Struct, frozen=True, tag="banned"):
+class Banned(msgspec.Struct, frozen=True, tag=BANNED):
     """Users who may not be members (``on``), or may again.  For members it is the last message."""
 
     users: list[str]
