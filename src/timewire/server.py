@@ -98,15 +98,7 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         self._bus = LocalBus()
         access = MediaAccess(store.media, store.directory, store.log, clock)
-        self._attachments = Attachments(
-            _media_store(config),
-            Path(config.data) / "media" / "incoming",
-            _rules(config),
-            clock,
-            index=store.media,
-            access=access,
-            log=store.log,
-        )
+        self._attachments = _attachments(config, store, access, clock)
         self._sender = Sender(
             store.log,
             store.directory,
@@ -124,12 +116,7 @@ class Server:
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
         self._index = index
-        self._indexer: Indexer | None = None
-        self._searcher: Searcher | None = None
-        if index is not None:
-            scopes = Scopes(store.directory)
-            self._indexer = Indexer(store.log, scopes, index)
-            self._searcher = Searcher(index, self._indexer, scopes, store.log, clock)
+        self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
@@ -365,6 +352,29 @@ def _policy(config: Config) -> Policy:
         hello_timeout_ms=int(config.hello_timeout_s * 1000),
         silence_timeout_ms=int(config.silence_timeout_s * 1000),
         origins=config.origins,
+    )
+
+
+def _search(
+    store: Store, index: SearchIndex | None, clock: Clock
+) -> tuple[Indexer | None, Searcher | None]:
+    """What keeps an index up to date and what answers from it, when there is one."""
+    if index is None:
+        return None, None
+    scopes = Scopes(store.directory)
+    indexer = Indexer(store.log, scopes, index)
+    return indexer, Searcher(index, indexer, scopes, store.log, clock)
+
+
+def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:
+    return Attachments(
+        _media_store(config),
+        Path(config.data) / "media" / "incoming",
+        _rules(config),
+        clock,
+        index=store.media,
+        access=access,
+        log=store.log,
     )
 
 
