@@ -183,6 +183,8 @@ class Server:
                 index = await TantivyIndex.open(directory / SEARCH)
             server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
         except BaseException:
+            if own and index is not None:
+                await index.aclose()
             await store.aclose()
             raise
         try:

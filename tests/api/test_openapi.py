@@ -96,7 +96,8 @@ def test_parameters_are_those_of_the_path_and_of_what_is_asked(method: str, path
     assert all(one["required"] for one in operation["parameters"] if one["in"] == "path")
     assert ("as" in by_place["query"]) == (route.access == "user")
     assert (by_place["header"] == ["Idempotency-Key"]) == (route.does == "command")
-    assert ("requestBody" in operation) == (method == "POST" and route.asks is not None)
+    takes_body = route.asks is not None or route.does == "upload"
+    assert ("requestBody" in operation) == (method == "POST" and takes_body)
     assert bool(operation["security"]) == (route.access != "anyone")
     if route.asks is not None:
         fields = {field.encode_name for field in msgspec.structs.fields(route.asks)}
