@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from timewire import commands, finding, kinds, model, protocol
-from timewire.errors import CODES, TimewireError
+from timewire.errors import CODES, Invalid, TimewireError
 
 TARGET = Path(__file__).resolve().parent.parent / "sdk" / "typescript" / "src" / "protocol.ts"
 
@@ -25,26 +25,18 @@ NAMED = (model, finding, commands, protocol)
 """Modules whose literals and unions keep their names."""
 
 RAISED = (
-    "bad_config",
-    "bad_frame",
     "bad_id",
     "bad_kind",
     "bad_name",
-    "bad_token",
-    "closed",
-    "damaged",
-    "directory_in_use",
     "frame_too_large",
     "id_reused",
     "not_connected",
-    "replaced",
     "storage_unavailable",
-    "token_expired",
     "too_busy",
     "too_many_watched",
     "wrong_store",
 )
-"""Errors that the SDK raises itself: it needs their sentences."""
+"""Errors that the SDK raises itself, in these words."""
 
 HEAD = """\
 // Made by scripts/typescript_types.py from the server's own definitions. Do not edit.
@@ -284,14 +276,16 @@ def constants() -> Iterator[str]:
     yield from (f"  {code.name}: {code.value}," for code in protocol.CloseCode)
     yield "} as const;"
     yield ""
-    yield "/** Codes of errors, by what one can do about them. */"
+    yield "/** Codes of errors, by what can be done about them; all others are `invalid`. */"
     yield "export const ERROR_KINDS = {"
     for kind in TimewireError.__subclasses__():
+        if kind is Invalid:
+            continue
         codes = " ".join(code for code, (of, _) in CODES.items() if of is kind)
         yield f"  {snake(kind.__name__)}:\n    {json.dumps(codes)},"
     yield "} as const;"
     yield ""
-    yield "export type ErrorKind = keyof typeof ERROR_KINDS;"
+    yield 'export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";'
     yield ""
     yield "/** What to do about the errors that this SDK raises itself. */"
     yield "export const ADVICE = {"
@@ -309,12 +303,17 @@ def shapes(structs: Sequence[Struct]) -> Iterator[str]:
     """For each struct: the defaults of its fields, and the shapes of what its fields hold."""
     yield "const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]> = {"
     for struct in structs:
+        if not (tag(struct) or is_filled(struct)):
+            continue
         fields = msgspec.structs.fields(struct)
-        defaults = ", ".join(f"{key(f.encode_name)}: {default(f)}" for f in fields if not f.required)
+        defaults = ", ".join(
+            f"{key(f.encode_name)}: {default(f)}" for f in fields if not f.required
+        )
         inner = ", ".join(
             f"{key(f.encode_name)}: {json.dumps(found)}" for f in fields if (found := shape(f.type))
         )
-        yield f"  {shape(struct)}: [{braced(defaults)}{f', {braced(inner)}' if inner else ''}],"
+        held = f", {braced(inner)}" if inner else ""
+        yield f"  {tag(struct) or struct.__name__}: [{braced(defaults)}{held}],"
     yield "};"
     yield ""
 
@@ -325,11 +324,20 @@ def braced(inner: str) -> str:
 
 def shape(annotation: Any) -> str:
     """The key of the shape of what a field holds; a `*` is found by its tag, "" needs nothing."""
-    found = list(dict.fromkeys(parts(annotation)))
+    found = [one for one in dict.fromkeys(parts(annotation)) if is_filled(one)]
     if not found:
         return ""
     name = "*" if len(found) > 1 else str(tag(found[0]) or found[0].__name__)
     return f"{{}}{name}" if any(get_origin(one) is dict for one in layers(annotation)) else name
+
+
+def is_filled(struct: Struct, above: tuple[Struct, ...] = ()) -> bool:
+    """Whether something of it, or in it, may be left out."""
+    return any(
+        not field.required
+        or any(is_filled(one, (*above, struct)) for one in parts(field.type) if one not in above)
+        for field in msgspec.structs.fields(struct)
+    )
 
 
 def layers(annotation: Any) -> Iterator[Any]:

@@ -22,15 +22,15 @@ export interface Sent {
 
 /** A message on its way. Await it for its receipt, once or often, or let it go. */
 export class Posted implements PromiseLike<Sent> {
-  private readonly sent: Promise<Sent>;
+  readonly #sent: Promise<Sent>;
 
   constructor(
     readonly id: string,
     ack: Promise<Ack>,
   ) {
-    this.sent = ack.then(({ seq, time }) => ({ id, seq, time }));
+    this.#sent = ack.then(({ seq, time }) => ({ id, seq, time }));
     // A refusal that nobody waits for is told by an event.
-    this.sent.catch(() => undefined);
+    this.#sent.catch(() => undefined);
   }
 
   // biome-ignore lint/suspicious/noThenProperty: it is meant to be awaited
@@ -38,7 +38,7 @@ export class Posted implements PromiseLike<Sent> {
     kept?: ((sent: Sent) => One | PromiseLike<One>) | null,
     refused?: ((fault: unknown) => Other | PromiseLike<Other>) | null,
   ): Promise<One | Other> {
-    return this.sent.then(kept, refused);
+    return this.#sent.then(kept, refused);
   }
 }
 
@@ -59,6 +59,7 @@ export interface SendOptions {
   readonly forward?: Message;
 }
 
+type Act = Command extends infer One ? (One extends Command ? Omit<One, "id"> : never) : never;
 type Settings<Of> = Omit<Of, "type" | "id" | "conversation" | "members">;
 
 /**
@@ -67,12 +68,16 @@ type Settings<Of> = Omit<Of, "type" | "id" | "conversation" | "members">;
  * why the server refuses it, or what has ended the device.
  */
 export abstract class Acts {
-  private sent = 0;
+  #sent = 0;
 
   /** The user whose device this is. */
   abstract get user(): string;
 
   protected abstract put(command: Command): Posted;
+
+  #act(act: Act): Posted {
+    return this.put({ ...act, id: newId() });
+  }
 
   // -- messages -----------------------------------------------------------------------------------
 
@@ -85,14 +90,14 @@ export abstract class Acts {
   post(to: string, body: string | Json, options: SendOptions = {}): Posted {
     const { id, kind, forward, ...said } = options;
     // Without a time of its own, with an id: a repeat must be the same to the last byte.
-    if (id === undefined) this.sent = Math.max(this.sent + 1, Date.now());
+    if (id === undefined) this.#sent = Math.max(this.#sent + 1, Date.now());
     return this.put({
       type: "send",
       id: id === undefined ? newId() : checkId(id),
       to,
       body: content(body),
       ...(kind === undefined ? {} : { kind: checkKind(kind) }),
-      ...(id === undefined ? { sent: this.sent } : {}),
+      ...(id === undefined ? { sent: this.#sent } : {}),
       ...said,
       ...(forward ? { forward: place(forward) } : {}),
     });
@@ -100,54 +105,54 @@ export abstract class Acts {
 
   /** Have a message of one's own say something else. */
   edit(conversation: string, seq: number, body: string | Json): Posted {
-    return this.put({ type: "edit", id: newId(), conversation, seq, body: content(body) });
+    return this.#act({ type: "edit", conversation, seq, body: content(body) });
   }
 
   /** Take back what a message said, for ever: one's own; as an admin of the group, any. */
   recall(conversation: string, seq: number): Posted {
-    return this.put({ type: "recall", id: newId(), conversation, seq });
+    return this.#act({ type: "recall", conversation, seq });
   }
 
   /** Put an emoji to a message, or take one's own back. */
   react(conversation: string, seq: number, emoji: string, on = true): Posted {
-    return this.put({ type: "react", id: newId(), conversation, seq, emoji, on });
+    return this.#act({ type: "react", conversation, seq, emoji, on });
   }
 
   /** Keep a message in sight for everybody, or no longer. */
   pin(conversation: string, seq: number, on = true): Posted {
-    return this.put({ type: "pin", id: newId(), conversation, seq, on });
+    return this.#act({ type: "pin", conversation, seq, on });
   }
 
   /** Delete a message for oneself, on all of one's devices. */
   hide(conversation: string, seq: number): Posted {
-    return this.put({ type: "hide", id: newId(), conversation, seq });
+    return this.#act({ type: "hide", conversation, seq });
   }
 
   /** Note, for all devices of the user, that a conversation is read up to a SeqId. */
   markRead(conversation: string, seq: number): Posted {
-    return this.put({ type: "read", id: newId(), conversation, seq });
+    return this.#act({ type: "read", conversation, seq });
   }
 
   // -- groups and users ---------------------------------------------------------------------------
 
   /** Make a group, with oneself, its owner, and others as its first members. */
   create(group: string, members: readonly string[] = [], settings: Settings<Create> = {}): Posted {
-    return this.put({ type: "create", id: newId(), conversation: group, members, ...settings });
+    return this.#act({ type: "create", conversation: group, members, ...settings });
   }
 
   /** Give a group another title or setting; what is left out stays. */
   update(group: string, settings: Settings<Update>): Posted {
-    return this.put({ type: "update", id: newId(), conversation: group, ...settings });
+    return this.#act({ type: "update", conversation: group, ...settings });
   }
 
   /** Add members to a group that one is a member of. */
   add(group: string, users: readonly string[]): Posted {
-    return this.put({ type: "add", id: newId(), conversation: group, users });
+    return this.#act({ type: "add", conversation: group, users });
   }
 
   /** Remove members from a group that one is an owner or admin of. */
   remove(group: string, users: readonly string[]): Posted {
-    return this.put({ type: "remove", id: newId(), conversation: group, users });
+    return this.#act({ type: "remove", conversation: group, users });
   }
 
   /** Leave a group. What was said until then stays readable. */
@@ -157,27 +162,27 @@ export abstract class Acts {
 
   /** Give a member another role, as an owner. */
   role(group: string, user: string, role: Role): Posted {
-    return this.put({ type: "role", id: newId(), conversation: group, user, role });
+    return this.#act({ type: "role", conversation: group, user, role });
   }
 
   /** Remove users from a group and have them stay out; or let them in again. */
   ban(group: string, users: readonly string[], on = true): Posted {
-    return this.put({ type: on ? "ban" : "unban", id: newId(), conversation: group, users });
+    return this.#act({ type: on ? "ban" : "unban", conversation: group, users });
   }
 
   /** Let a member say nothing until a time (ms); 0 lifts it. */
   mute(group: string, user: string, until: number): Posted {
-    return this.put({ type: "mute", id: newId(), conversation: group, user, until });
+    return this.#act({ type: "mute", conversation: group, user, until });
   }
 
   /** Take no messages from a user in the direct conversation, or take them again. */
   block(user: string, on = true): Posted {
-    return this.put({ type: "block", id: newId(), user, on });
+    return this.#act({ type: "block", user, on });
   }
 
   /** Say who may see whether the user is online; it holds for all devices. */
   showPresence(to: Visibility): Posted {
-    return this.put({ type: "settings", id: newId(), presence: to });
+    return this.#act({ type: "settings", presence: to });
   }
 }
 

@@ -14,24 +14,24 @@ export interface BackoffOptions {
  * The whole pause is random, so that a million devices do not come back in the same second.
  */
 export class Backoff {
-  private readonly baseMs: number;
-  private readonly maxMs: number;
-  private readonly random: () => number;
+  readonly #baseMs: number;
+  readonly #maxMs: number;
+  readonly #random: () => number;
 
   constructor({ baseMs = 500, maxMs = 30_000, random = Math.random }: BackoffOptions = {}) {
-    this.baseMs = baseMs;
-    this.maxMs = maxMs;
-    this.random = random;
+    this.#baseMs = baseMs;
+    this.#maxMs = maxMs;
+    this.#random = random;
   }
 
   /** How long to wait after the given failed attempt; the first is 0. */
   pauseMs(attempt: number): number {
-    return this.random() * Math.min(this.maxMs, this.baseMs * 2 ** Math.min(attempt, 32));
+    return this.#random() * Math.min(this.#maxMs, this.#baseMs * 2 ** Math.min(attempt, 32));
   }
 
   /** The longest pause, for when there is no network at all. */
   get longestMs(): number {
-    return this.maxMs;
+    return this.#maxMs;
   }
 }
 
@@ -68,22 +68,22 @@ export function surroundings(): Surroundings {
 
 /** Pauses that can be ended. */
 export class Sleeper {
-  private wakes = new Set<() => void>();
+  #wakes = new Set<() => void>();
 
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
-        this.wakes.delete(wake);
+        this.#wakes.delete(wake);
         resolve();
       };
       const timer = setTimeout(wake, ms);
-      this.wakes.add(wake);
+      this.#wakes.add(wake);
     });
   }
 
   /** End all pauses of now. */
   wake(): void {
-    for (const wake of this.wakes) wake();
+    for (const wake of this.#wakes) wake();
   }
 }

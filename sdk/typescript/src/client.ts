@@ -211,7 +211,7 @@ export class Client extends Acts {
 
   // -- reading ------------------------------------------------------------------------------------
 
-  private readonly asking: queries.Ask = (query) => this.core.ask(query);
+  readonly #asking: queries.Ask = (query) => this.core.ask(query);
 
   /**
    * A page of messages: past `after`, oldest first, or below `before`, newest first. With neither:
@@ -221,17 +221,17 @@ export class Client extends Acts {
     conversation: string,
     { limit, ...where }: queries.Where & { readonly limit?: number } = {},
   ): Promise<queries.HistorySlice> {
-    return queries.history(this.asking, conversation, where, limit);
+    return queries.history(this.#asking, conversation, where, limit);
   }
 
   /** All messages past `after`, oldest first, or below `before` (or all), newest first. */
   scroll(conversation: string, where: queries.Where = {}): AsyncGenerator<Message, void> {
-    return queries.scroll(this.asking, conversation, where);
+    return queries.scroll(this.#asking, conversation, where);
   }
 
   /** The user's conversations, by name, with last message and unread count. */
   conversations(): Promise<ConversationState[]> {
-    return queries.all(queries.conversations(this.asking));
+    return queries.all(queries.conversations(this.#asking));
   }
 
   /** The names of the present members of a conversation, sorted. */
@@ -241,12 +241,12 @@ export class Client extends Acts {
 
   /** The present members of a conversation, by name, with their roles. */
   roster(conversation: string): Promise<queries.Member[]> {
-    return queries.all(queries.members(this.asking, conversation));
+    return queries.all(queries.members(this.#asking, conversation));
   }
 
   /** Who has read a message, beside its author. Not told in groups of more than 500. */
   readBy(conversation: string, seq: number): Promise<string[]> {
-    return queries.all(queries.readers(this.asking, conversation, seq));
+    return queries.all(queries.readers(this.#asking, conversation, seq));
   }
 
   /** Messages that the user may read and that have these words: a page, and how to go on. */
@@ -254,7 +254,7 @@ export class Client extends Acts {
     text: string,
     options: Omit<Search, "type" | "id" | "text"> = {},
   ): Promise<queries.SearchSlice> {
-    return queries.search(this.asking, { text, ...options });
+    return queries.search(this.#asking, { text, ...options });
   }
 
   // -- media --------------------------------------------------------------------------------------

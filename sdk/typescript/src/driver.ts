@@ -45,25 +45,25 @@ export class Driver implements Core {
   trouble = "no answer yet";
   readonly store: Store;
   readonly feed: Feed;
-  private readonly session: Session;
-  private readonly sleeper = new Sleeper();
-  private readonly waiters = new Map<string, Waiter[]>();
-  private readonly slots = new Slots(MAX_QUERIES_IN_FLIGHT);
-  private readonly watchers = new Watchers();
-  private readonly forgetSurroundings: () => void;
-  private link: Link | undefined;
-  private attempts = 0;
-  private pauses = 0;
-  private flushed = 0;
-  private saving = 0;
-  private rebuilds = 0;
-  private planned = false;
-  private stopping = false;
-  private stopped: Promise<void> | undefined;
-  private work: Promise<void> | undefined;
-  private fault: Error | undefined;
+  readonly #session: Session;
+  readonly #sleeper = new Sleeper();
+  readonly #waiters = new Map<string, Waiter[]>();
+  readonly #slots = new Slots(MAX_QUERIES_IN_FLIGHT);
+  readonly #watchers = new Watchers();
+  readonly #forgetSurroundings: () => void;
+  #link: Link | undefined;
+  #attempts = 0;
+  #pauses = 0;
+  #flushed = 0;
+  #saving = 0;
+  #rebuilds = 0;
+  #planned = false;
+  #stopping = false;
+  #stopped: Promise<void> | undefined;
+  #work: Promise<void> | undefined;
+  #fault: Error | undefined;
   /** How the device stood when its app was told last. */
-  private told: Standing;
+  #told: Standing;
 
   private constructor(
     private readonly options: DriverOptions,
@@ -71,13 +71,13 @@ export class Driver implements Core {
   ) {
     this.store = options.store;
     this.feed = options.feed;
-    this.session = new Session(saved, options.device);
-    this.told = this.now();
-    this.feed.progress = () => this.progress();
-    this.show(saved.unread.map(([number, event]) => [event, number]));
-    this.forgetSurroundings = options.surroundings.onWake(() => {
-      this.sleeper.wake();
-      this.link?.probe();
+    this.#session = new Session(saved, options.device);
+    this.#told = this.#now();
+    this.feed.progress = () => this.#progress();
+    this.#show(saved.unread.map(([number, event]) => [event, number]));
+    this.#forgetSurroundings = options.surroundings.onWake(() => {
+      this.#sleeper.wake();
+      this.#link?.probe();
     });
   }
 
@@ -86,222 +86,225 @@ export class Driver implements Core {
     const saved = await options.store.load();
     await options.store.sweep(Date.now());
     const driver = new Driver(options, saved);
-    driver.act();
-    void driver.run(() => driver.connections());
+    driver.#act();
+    void driver.#run(() => driver.#connections());
     return driver;
   }
 
   // -- for the app --------------------------------------------------------------------------------
 
   get standing(): Standing {
-    return { ...this.told, outbox: Math.max(this.told.outbox, this.session.outbox) };
+    return { ...this.#told, outbox: Math.max(this.#told.outbox, this.#session.outbox) };
   }
 
   async put(command: Command): Promise<Ack> {
-    this.check();
-    this.session.put(command);
-    const answer = this.expect<Ack>(command.id);
-    this.act();
+    this.#check();
+    this.#session.put(command);
+    const answer = this.#expect<Ack>(command.id);
+    this.#act();
     return answer;
   }
 
   async ask(query: Query): Promise<Page> {
-    return this.slots.hold(() => {
-      this.check();
-      const answer = this.expect<Page>(query.id);
-      this.session.ask(query);
-      this.act();
+    return this.#slots.hold(() => {
+      this.#check();
+      const answer = this.#expect<Page>(query.id);
+      this.#session.ask(query);
+      this.#act();
       return answer;
     });
   }
 
   tell(signal: Signal): void {
-    this.check();
-    if (signal.type === "typing") this.session.typing(signal.conversation);
-    else this.session.watch({ ...signal, id: newId() });
-    this.act();
+    this.#check();
+    if (signal.type === "typing") this.#session.typing(signal.conversation);
+    else this.#session.watch({ ...signal, id: newId() });
+    this.#act();
   }
 
   async until(condition: (standing: Standing) => boolean): Promise<void> {
-    while (!this.fault && !condition(this.standing)) await this.watchers.next();
-    this.check();
+    while (!this.#fault && !condition(this.standing)) await this.#watchers.next();
+    this.#check();
   }
 
   stop(): Promise<void> {
-    this.stopped ??= this.shutDown();
-    return this.stopped;
+    this.#stopped ??= this.#shutDown();
+    return this.#stopped;
   }
 
-  private async shutDown(): Promise<void> {
-    const { link } = this;
+  async #shutDown(): Promise<void> {
+    const link = this.#link;
     // What was asked for until now is kept; what comes from here on comes again next time.
-    this.stopping = true;
-    this.act();
-    await this.work;
-    this.end(error("closed", {}, "this device is closed; what it has queued goes out next time"));
-    if (this.feed.taken > this.flushed) {
+    this.#stopping = true;
+    this.#act();
+    await this.#work;
+    this.#end(error("closed", {}, "this device is closed; what it has queued goes out next time"));
+    if (this.feed.taken > this.#flushed) {
       // Another tab may have taken the store over: then it is its own business.
       await this.store.apply({ ...nothing(), taken: this.feed.taken }).catch(() => undefined);
     }
     await link?.ended;
   }
 
-  private check(): void {
-    if (this.fault) throw this.fault;
+  #check(): void {
+    if (this.#fault) throw this.#fault;
   }
 
-  private progress(): void {
-    if (this.fault) return;
-    this.session.taken(this.unread());
-    this.act();
+  #progress(): void {
+    if (this.#fault) return;
+    this.#session.taken(this.#unread());
+    this.#act();
   }
 
   /** Messages that wait for the app, or are on their way to it. */
-  private unread(): number {
-    return this.feed.unread + this.saving + this.session.unsaved;
+  #unread(): number {
+    return this.feed.unread + this.#saving + this.#session.unsaved;
   }
 
   // -- connections --------------------------------------------------------------------------------
 
-  private async connections(): Promise<void> {
-    while (!this.fault) {
-      if (await this.connection()) continue;
+  async #connections(): Promise<void> {
+    while (!this.#fault) {
+      if (await this.#connection()) continue;
       const { backoff, surroundings } = this.options;
       const away = surroundings.offline();
-      await this.sleeper.sleep(away ? backoff.longestMs : backoff.pauseMs(this.attempts));
-      this.attempts += 1;
+      await this.#sleeper.sleep(away ? backoff.longestMs : backoff.pauseMs(this.#attempts));
+      this.#attempts += 1;
     }
   }
 
   /** One connection from beginning to end; whether it ended because this side wanted it. */
-  private async connection(): Promise<boolean> {
-    this.planned = false;
+  async #connection(): Promise<boolean> {
+    this.#planned = false;
     let ending: Ending;
     try {
       const token = await this.options.tokens.get();
-      ending = await this.converse(token, await this.options.dial((frame) => this.receive(frame)));
+      ending = await this.#converse(
+        token,
+        await this.options.dial((frame) => this.#receive(frame)),
+      );
     } catch (failure) {
       if (!(failure instanceof TimewireError && failure.retry)) throw failure;
       ending = { code: ABNORMAL, reason: String(failure.fields.reason ?? failure.message) };
     }
-    if (this.fault) return true;
-    const [advice, fault] = this.session.closed(ending.code, ending.reason);
-    if (!this.planned) this.trouble = ending.reason;
-    this.act();
+    if (this.#fault) return true;
+    const [advice, fault] = this.#session.closed(ending.code, ending.reason);
+    if (!this.#planned) this.trouble = ending.reason;
+    this.#act();
     if (advice === "stop") throw fault;
     if (advice === "renew" && !this.options.tokens.renew()) throw fault;
-    return this.planned;
+    return this.#planned;
   }
 
-  private async converse(token: string, link: Link): Promise<Ending> {
-    if (this.fault) link.hangUp();
-    this.link = link;
-    this.session.opened(token);
-    this.act();
+  async #converse(token: string, link: Link): Promise<Ending> {
+    if (this.#fault) link.hangUp();
+    this.#link = link;
+    this.#session.opened(token);
+    this.#act();
     const ending = await link.ended;
-    this.link = undefined;
+    this.#link = undefined;
     return ending;
   }
 
-  private receive(frame: ServerFrame): void {
-    if (this.fault || this.stopping) return;
+  #receive(frame: ServerFrame): void {
+    if (this.#fault || this.#stopping) return;
     try {
-      this.session.receive(frame);
+      this.#session.receive(frame);
     } catch (fault) {
-      return this.end(asError(fault));
+      return this.#end(asError(fault));
     }
-    this.act();
+    this.#act();
   }
 
   // -- effects ------------------------------------------------------------------------------------
 
   /** Have done what the session says: one transaction after the other, all that is there in each. */
-  private act(): void {
-    this.work ??= this.run(() => this.effect());
+  #act(): void {
+    this.#work ??= this.#run(() => this.#effect());
   }
 
-  private async effect(): Promise<void> {
+  async #effect(): Promise<void> {
     try {
       // What else this turn brings is done together with it.
       await undefined;
-      while (!this.fault && (await this.step()));
+      while (!this.#fault && (await this.#step()));
     } finally {
-      this.work = undefined;
+      this.#work = undefined;
     }
   }
 
   /** Do what is to be done now; whether there was something. */
-  private async step(): Promise<boolean> {
-    const { link } = this;
-    const standing = this.now();
-    const effects = this.session.effects();
-    this.flush(effects.change);
+  async #step(): Promise<boolean> {
+    const link = this.#link;
+    const standing = this.#now();
+    const effects = this.#session.effects();
+    this.#flush(effects.change);
     const idle = isEmpty(effects);
-    if (!idle) await this.settle(effects, link);
-    this.told = standing;
+    if (!idle) await this.#settle(effects, link);
+    this.#told = standing;
     this.options.audience.moved(this.standing);
-    this.watchers.wake();
+    this.#watchers.wake();
     return !idle;
   }
 
-  private async settle(effects: Effects, link: Link | undefined): Promise<void> {
-    this.saving = effects.change.arrivals.length;
+  async #settle(effects: Effects, link: Link | undefined): Promise<void> {
+    this.#saving = effects.change.arrivals.length;
     const numbers = isNothing(effects.change) ? [] : await this.store.apply(effects.change);
-    this.saving = 0;
-    this.show(numberedEvents(effects.events, numbers));
-    this.session.unread = this.unread();
-    for (const [id, answer] of effects.answers) this.answer(id, answer);
-    this.transmit(effects, link);
-    if (effects.pause) void this.run(() => this.rest());
-    if (effects.rebuild) void this.run(() => this.rebuild());
-    const { state } = this.session;
+    this.#saving = 0;
+    this.#show(numberedEvents(effects.events, numbers));
+    this.#session.unread = this.#unread();
+    for (const [id, answer] of effects.answers) this.#answer(id, answer);
+    this.#transmit(effects, link);
+    if (effects.pause) void this.#run(() => this.#rest());
+    if (effects.rebuild) void this.#run(() => this.#rebuild());
+    const { state } = this.#session;
     if (state === "live" || state === "reset") {
-      this.attempts = 0;
+      this.#attempts = 0;
       this.options.tokens.accepted();
     }
   }
 
-  private now(): Standing {
-    const { user, state, outbox } = this.session;
+  #now(): Standing {
+    const { user, state, outbox } = this.#session;
     return { user, state, outbox };
   }
 
   /** Let the store forget what the app has dealt with, when it has work anyhow or the app waits. */
-  private flush(change: Change): void {
-    if (this.feed.taken > this.flushed && (this.feed.idle || !isNothing(change))) {
-      change.taken = this.flushed = this.feed.taken;
+  #flush(change: Change): void {
+    if (this.feed.taken > this.#flushed && (this.feed.idle || !isNothing(change))) {
+      change.taken = this.#flushed = this.feed.taken;
     }
   }
 
-  private show(events: readonly Numbered[]): void {
+  #show(events: readonly Numbered[]): void {
     this.feed.put(events);
     if (events.length) this.options.audience.shown(events);
   }
 
-  private transmit(effects: Effects, link: Link | undefined): void {
+  #transmit(effects: Effects, link: Link | undefined): void {
     // What was meant for a connection is never said on the next one.
-    if (!link || link !== this.link) return;
+    if (!link || link !== this.#link) return;
     for (const frame of effects.frames) link.send(frame);
     if (effects.reconnect) {
-      this.planned = true;
+      this.#planned = true;
       link.hangUp();
     }
   }
 
-  private answer(id: string, answer: Answer): void {
-    const waiters = this.waiters.get(id) ?? [];
-    this.waiters.delete(id);
+  #answer(id: string, answer: Answer): void {
+    const waiters = this.#waiters.get(id) ?? [];
+    this.#waiters.delete(id);
     if (answer instanceof TimewireError) {
       for (const waiter of waiters) waiter.reject(answer);
     } else {
-      this.pauses = 0;
+      this.#pauses = 0;
       for (const waiter of waiters) waiter.resolve(answer as never);
     }
   }
 
-  private expect<Result>(id: string): Promise<Result> {
+  #expect<Result>(id: string): Promise<Result> {
     const answer = new Promise<Result>((resolve, reject) => {
-      this.waiters.set(id, [...(this.waiters.get(id) ?? []), { resolve, reject }]);
+      this.#waiters.set(id, [...(this.#waiters.get(id) ?? []), { resolve, reject }]);
     });
     // A refusal that nobody waits for is told by an event.
     answer.catch(() => undefined);
@@ -311,51 +314,51 @@ export class Driver implements Core {
   // -- tasks --------------------------------------------------------------------------------------
 
   /** The pause that a busy server asks for. */
-  private async rest(): Promise<void> {
-    const ms = this.options.backoff.pauseMs(this.pauses);
-    this.pauses += 1;
+  async #rest(): Promise<void> {
+    const ms = this.options.backoff.pauseMs(this.#pauses);
+    this.#pauses += 1;
     await new Promise((resolve) => setTimeout(resolve, ms));
-    if (this.fault) return;
-    this.session.resume();
-    this.act();
+    if (this.#fault) return;
+    this.#session.resume();
+    this.#act();
   }
 
-  private async rebuild(): Promise<void> {
+  async #rebuild(): Promise<void> {
     // Another reset begins another rebuild, and this one has no say any more.
-    this.rebuilds += 1;
-    const turn = this.rebuilds;
+    this.#rebuilds += 1;
+    const turn = this.#rebuilds;
     const fetched = async (
       messages: readonly Message[],
       marks: ReadonlyMap<string, number>,
       begins: ReadonlyMap<string, number>,
     ) => {
-      if (turn !== this.rebuilds) return;
-      this.session.fetched(messages, marks, begins);
-      this.act();
+      if (turn !== this.#rebuilds) return;
+      this.#session.fetched(messages, marks, begins);
+      this.#act();
       await this.until(() => this.feed.unread <= LOW_UNREAD_EVENTS);
     };
-    await rebuild((query) => this.ask(query), this.store, this.session.user, fetched);
-    if (turn !== this.rebuilds) return;
-    this.session.rebuilt();
-    this.act();
+    await rebuild((query) => this.ask(query), this.store, this.#session.user, fetched);
+    if (turn !== this.#rebuilds) return;
+    this.#session.rebuilt();
+    this.#act();
   }
 
-  private run(task: () => Promise<void>): Promise<void> {
-    return task().catch((fault) => this.end(asError(fault)));
+  #run(task: () => Promise<void>): Promise<void> {
+    return task().catch((fault) => this.#end(asError(fault)));
   }
 
   /** Nothing goes on from here: tell everybody who waits. */
-  private end(fault: Error): void {
-    if (this.fault) return;
-    this.fault = fault;
-    this.forgetSurroundings();
+  #end(fault: Error): void {
+    if (this.#fault) return;
+    this.#fault = fault;
+    this.#forgetSurroundings();
     this.feed.progress = () => {};
-    for (const waiters of this.waiters.values()) for (const one of waiters) one.reject(fault);
-    this.waiters.clear();
-    this.options.audience.ended(this.stopping ? undefined : fault);
-    this.watchers.wake();
-    this.sleeper.wake();
-    this.link?.hangUp();
+    for (const waiters of this.#waiters.values()) for (const one of waiters) one.reject(fault);
+    this.#waiters.clear();
+    this.options.audience.ended(this.#stopping ? undefined : fault);
+    this.#watchers.wake();
+    this.#sleeper.wake();
+    this.#link?.hangUp();
   }
 }
 
@@ -370,14 +373,12 @@ function numberedEvents(events: readonly Event[], numbers: readonly (number | nu
   return shown;
 }
 
-function isEmpty({ change, events, answers, frames, ...rest }: Effects): boolean {
-  const listed = events.length || answers.length || frames.length;
-  return !listed && isNothing(change) && !rest.pause && !rest.rebuild && !rest.reconnect;
+function isEmpty({ change, ...rest }: Effects): boolean {
+  return isNothing(change) && isNothing(rest);
 }
 
-function isNothing(change: Change): boolean {
-  const { arrivals, queued, settled, marks, begins } = change;
-  const listed = arrivals.length || queued.length || settled.length || marks.size || begins.size;
-  const told = change.owner || change.cursor || change.reset || change.rebuilt || change.taken;
-  return !listed && !told;
+/** Whether all fields are missing, false or 0, or hold nothing. */
+function isNothing(fields: object): boolean {
+  const values = Object.values(fields) as ({ length?: number; size?: number } | undefined)[];
+  return values.every((value) => !value || value.length === 0 || value.size === 0);
 }

@@ -22,29 +22,29 @@ export class Feed implements AsyncIterableIterator<Event> {
   unread = 0;
   /** Called whenever the app has taken an event or, with everything dealt with, begins to wait. */
   progress: () => void = () => {};
-  private queue: Numbered[] = [];
-  private newest = 0;
-  private inHand = 0;
-  private missed = false;
-  private over = false;
-  private fault: Error | undefined;
-  private wake: () => void = () => {};
+  #queue: Numbered[] = [];
+  #newest = 0;
+  #inHand = 0;
+  #missed = false;
+  #over = false;
+  #fault: Error | undefined;
+  #wake: () => void = () => {};
 
   /** Whether nothing waits for the app. */
   get idle(): boolean {
-    return this.queue.length === 0;
+    return this.#queue.length === 0;
   }
 
   /** Add events. Messages that came before, from another tab, are not repeated. */
   put(events: readonly Numbered[]): void {
     for (const [event, number] of events) {
-      if (number && number <= this.newest) continue;
-      if (number) this.newest = number;
-      if (isNews(event) && this.queue.length - this.unread >= MAX_NEWS_EVENTS) continue;
+      if (number && number <= this.#newest) continue;
+      if (number) this.#newest = number;
+      if (isNews(event) && this.#queue.length - this.unread >= MAX_NEWS_EVENTS) continue;
       if (isArrival(event)) this.unread += 1;
-      this.queue.push([event, number]);
+      this.#queue.push([event, number]);
     }
-    this.wake();
+    this.#wake();
   }
 
   /**
@@ -52,19 +52,19 @@ export class Feed implements AsyncIterableIterator<Event> {
    * read its events for long is told that it has missed some, as after a reset.
    */
   overhear(events: readonly Numbered[]): void {
-    if (!this.missed && this.unread + events.length > MAX_UNREAD_EVENTS) {
-      this.missed = true;
+    if (!this.#missed && this.unread + events.length > MAX_UNREAD_EVENTS) {
+      this.#missed = true;
       this.put([[{ type: "reset", reason: "expired" }, 0]]);
     }
-    if (!this.missed) this.put(events);
+    if (!this.#missed) this.put(events);
   }
 
   /** No more events come; the reader ends, or gets the fault, after those that wait. */
   finish(fault?: Error): void {
-    if (this.over) return;
-    this.over = true;
-    this.fault = fault;
-    this.wake();
+    if (this.#over) return;
+    this.#over = true;
+    this.#fault = fault;
+    this.#wake();
   }
 
   [Symbol.asyncIterator](): this {
@@ -72,19 +72,19 @@ export class Feed implements AsyncIterableIterator<Event> {
   }
 
   async next(): Promise<IteratorResult<Event>> {
-    this.taken = Math.max(this.taken, this.inHand);
+    this.taken = Math.max(this.taken, this.#inHand);
     while (this.idle) {
-      this.missed = false;
+      this.#missed = false;
       this.progress();
-      if (this.over && this.fault) throw this.fault;
-      if (this.over) return { done: true, value: undefined };
+      if (this.#over && this.#fault) throw this.#fault;
+      if (this.#over) return { done: true, value: undefined };
       if (this.idle)
         await new Promise<void>((resolve) => {
-          this.wake = resolve;
+          this.#wake = resolve;
         });
     }
-    const [event, number] = this.queue.shift() as Numbered;
-    if (number) this.inHand = number;
+    const [event, number] = this.#queue.shift() as Numbered;
+    if (number) this.#inHand = number;
     if (isArrival(event)) this.unread -= 1;
     this.progress();
     return { done: false, value: event };

@@ -52,21 +52,24 @@ export type SocketClass = new (url: string, protocols: string[]) => Socket;
 
 /** The address of the WebSocket of the server at an http(s) or ws(s) URL. Throws `bad_config`. */
 export function socketUrl(url: string): string {
-  const base = globalThis.location?.href;
-  let found: URL;
-  try {
-    found = new URL(url, base);
-  } catch {
-    throw error("bad_config", { url }, "a server's URL looks like https://chat.example.com");
-  }
-  found.protocol = found.protocol.replace(/^http/, "ws");
-  if (!/^wss?:$/.test(found.protocol)) {
+  const found = parsed(url);
+  if (!found) {
     throw error("bad_config", { url }, "a server's URL looks like https://chat.example.com");
   }
   const path = found.pathname.replace(/\/+$/, "");
   found.pathname = path.endsWith(PATH) ? path : path + PATH;
   found.search = found.hash = "";
   return found.href;
+}
+
+function parsed(url: string): URL | undefined {
+  try {
+    const found = new URL(url, globalThis.location?.href);
+    found.protocol = found.protocol.replace("http", "ws");
+    return found.protocol.startsWith("ws") ? found : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Where a server's HTTP is, from the URL that a device connects to. */
@@ -107,9 +110,9 @@ export function dialer(url: string, Class: SocketClass, pingMs = PING_MS): Dial 
 
 class SocketLink implements Link {
   readonly ended: Promise<Ending>;
-  private end: (code: number, reason: string) => void = () => {};
-  private heard = false;
-  private readonly timers: ReturnType<typeof setTimeout>[] = [];
+  #end: (code: number, reason: string) => void = () => {};
+  #heard = false;
+  readonly #timers: ReturnType<typeof setTimeout>[] = [];
 
   constructor(
     private readonly socket: Socket,
@@ -117,26 +120,26 @@ class SocketLink implements Link {
     pingMs: number,
   ) {
     this.ended = new Promise((resolve) => {
-      this.end = (code, reason) => {
-        this.timers.forEach(clearTimeout);
+      this.#end = (code, reason) => {
+        this.#timers.forEach(clearTimeout);
         socket.onmessage = socket.onclose = null;
         resolve({ code, reason });
       };
     });
     socket.onmessage = ({ data }: { data: unknown }) => {
-      this.heard = true;
+      this.#heard = true;
       let frame: ServerFrame | null;
       try {
         frame = decode(data as string);
       } catch (failure) {
-        return this.cut(`the server said what cannot be read: ${reasonOf(failure)}`);
+        return this.#cut(`the server said what cannot be read: ${reasonOf(failure)}`);
       }
       if (frame) receive(frame);
     };
     socket.onclose = ({ code, reason }: Ending) => {
-      this.end(code || ABNORMAL, reason || `closed with ${code || ABNORMAL}`);
+      this.#end(code || ABNORMAL, reason || `closed with ${code || ABNORMAL}`);
     };
-    this.timers.push(setInterval(() => this.beat(), pingMs));
+    this.#timers.push(setInterval(() => this.#beat(), pingMs));
   }
 
   send(frame: ClientFrame): void {
@@ -145,29 +148,29 @@ class SocketLink implements Link {
 
   hangUp(): void {
     this.socket.close(1000);
-    this.timers.push(setTimeout(() => this.end(ABNORMAL, "closed from here"), CLOSE_MS));
+    this.#timers.push(setTimeout(() => this.#end(ABNORMAL, "closed from here"), CLOSE_MS));
   }
 
   probe(): void {
-    this.heard = false;
+    this.#heard = false;
     this.send({ type: "ping" });
-    this.timers.push(setTimeout(() => this.check(), PROBE_MS));
+    this.#timers.push(setTimeout(() => this.#check(), PROBE_MS));
   }
 
-  private beat(): void {
-    if (this.check()) {
-      this.heard = false;
+  #beat(): void {
+    if (this.#check()) {
+      this.#heard = false;
       this.send({ type: "ping" });
     }
   }
 
-  private check(): boolean {
-    if (!this.heard) this.cut("the server fell silent");
-    return this.heard;
+  #check(): boolean {
+    if (!this.#heard) this.#cut("the server fell silent");
+    return this.#heard;
   }
 
-  private cut(reason: string): void {
-    this.end(ABNORMAL, reason);
+  #cut(reason: string): void {
+    this.#end(ABNORMAL, reason);
     this.socket.close();
   }
 }

@@ -15,12 +15,12 @@ export const MAX_MEMORY_MESSAGES = 100_000;
 
 /** Rows that live as long as this object: give it to the next `connect` to go on. */
 export class MemoryTables implements Tables {
-  private readonly rows = new MemoryRows();
-  private turn: Promise<unknown> = Promise.resolve();
+  readonly #rows = new MemoryRows();
+  #turn: Promise<unknown> = Promise.resolve();
 
   run<Result>(_: "readonly" | "readwrite", work: (rows: Rows) => Promise<Result>): Promise<Result> {
-    const result = this.turn.then(() => work(this.rows));
-    this.turn = result.catch(() => undefined);
+    const result = this.#turn.then(() => work(this.#rows));
+    this.#turn = result.catch(() => undefined);
     return result;
   }
 
@@ -28,24 +28,24 @@ export class MemoryTables implements Tables {
 }
 
 class MemoryRows implements Rows {
-  private readonly tables = new Map<Table, Shelf>(TABLES.map((name) => [name, new Shelf()]));
+  readonly #tables = new Map<Table, Shelf>(TABLES.map((name) => [name, new Shelf()]));
 
   async get<Value>(table: Table, key: Key): Promise<Value | undefined> {
-    return this.shelf(table).get(key) as Value | undefined;
+    return this.#shelf(table).get(key) as Value | undefined;
   }
 
   async put(table: Table, key: Key, value: unknown): Promise<void> {
-    const shelf = this.shelf(table);
+    const shelf = this.#shelf(table);
     shelf.put(key, structuredClone(value));
     if (table === "messages" && shelf.size > MAX_MEMORY_MESSAGES) shelf.dropOldest();
   }
 
   async delete(table: Table, keys: Key | Range): Promise<void> {
-    this.shelf(table).delete(keys);
+    this.#shelf(table).delete(keys);
   }
 
   async clear(table: Table): Promise<void> {
-    this.tables.set(table, new Shelf());
+    this.#tables.set(table, new Shelf());
   }
 
   async scan<Value>(
@@ -53,61 +53,61 @@ class MemoryRows implements Rows {
     range: Range,
     { backward = false, limit = Number.POSITIVE_INFINITY } = {},
   ): Promise<[Key, Value][]> {
-    return this.shelf(table).scan(range, backward, limit) as [Key, Value][];
+    return this.#shelf(table).scan(range, backward, limit) as [Key, Value][];
   }
 
-  private shelf(table: Table): Shelf {
-    return this.tables.get(table) as Shelf;
+  #shelf(table: Table): Shelf {
+    return this.#tables.get(table) as Shelf;
   }
 }
 
 /** One table: values by key, in the order in which they came, and the keys in their own order. */
 class Shelf {
-  private readonly values = new Map<string, unknown>();
-  private readonly keys: Key[] = [];
+  readonly #values = new Map<string, unknown>();
+  readonly #keys: Key[] = [];
 
   get size(): number {
-    return this.values.size;
+    return this.#values.size;
   }
 
   get(key: Key): unknown {
-    return this.values.get(JSON.stringify(key));
+    return this.#values.get(JSON.stringify(key));
   }
 
   put(key: Key, value: unknown): void {
     const name = JSON.stringify(key);
-    if (!this.values.has(name)) this.keys.splice(this.place(key), 0, key);
-    this.values.set(name, value);
+    if (!this.#values.has(name)) this.#keys.splice(this.#place(key), 0, key);
+    this.#values.set(name, value);
   }
 
   delete(keys: Key | Range): void {
     const gone = isRange(keys)
-      ? this.keys.slice(this.place(keys.from), this.place(keys.to))
+      ? this.#keys.slice(this.#place(keys.from), this.#place(keys.to))
       : [keys];
     for (const key of gone) {
-      if (this.values.delete(JSON.stringify(key))) this.keys.splice(this.place(key), 1);
+      if (this.#values.delete(JSON.stringify(key))) this.#keys.splice(this.#place(key), 1);
     }
   }
 
   dropOldest(): void {
-    const [oldest] = this.values.keys();
+    const [oldest] = this.#values.keys();
     if (oldest !== undefined) this.delete(JSON.parse(oldest) as Key);
   }
 
   scan(range: Range, backward: boolean, limit: number): [Key, unknown][] {
-    const [from, to] = [this.place(range.from), this.place(range.to)];
+    const [from, to] = [this.#place(range.from), this.#place(range.to)];
     const keys = backward
-      ? this.keys.slice(Math.max(from, to - limit), to).reverse()
-      : this.keys.slice(from, Math.min(to, from + limit));
+      ? this.#keys.slice(Math.max(from, to - limit), to).reverse()
+      : this.#keys.slice(from, Math.min(to, from + limit));
     return keys.map((key) => [key, this.get(key)]);
   }
 
   /** How many keys stand before this one. */
-  private place(key: Key): number {
-    let [low, high] = [0, this.keys.length];
+  #place(key: Key): number {
+    let [low, high] = [0, this.#keys.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (compare(this.keys[middle] as Key, key) < 0) low = middle + 1;
+      if (compare(this.#keys[middle] as Key, key) < 0) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -17,19 +17,19 @@ export const MAX_OUTBOX_COMMANDS = 10_000;
  */
 export class Outbox {
   paused = false;
-  private readonly commands: Map<string, Command>;
-  private readonly flying = new Set<string>();
+  readonly #commands: Map<string, Command>;
+  readonly #flying = new Set<string>();
 
   constructor(commands: readonly Command[]) {
-    this.commands = new Map(commands.map((command) => [command.id, command]));
+    this.#commands = new Map(commands.map((command) => [command.id, command]));
   }
 
   get size(): number {
-    return this.commands.size;
+    return this.#commands.size;
   }
 
   has(id: string): boolean {
-    return this.commands.has(id);
+    return this.#commands.has(id);
   }
 
   /**
@@ -37,24 +37,24 @@ export class Outbox {
    * its id, `too_busy` when the outbox is full.
    */
   put(command: Command): boolean {
-    const known = this.commands.get(command.id);
+    const known = this.#commands.get(command.id);
     if (known) {
       if (!isSame(known, command)) throw error("id_reused", { id: command.id });
       return false;
     }
     if (this.size >= MAX_OUTBOX_COMMANDS) throw error("too_busy", { limit: MAX_OUTBOX_COMMANDS });
-    this.commands.set(command.id, command);
+    this.#commands.set(command.id, command);
     return true;
   }
 
   /** Take commands to be sent now, so that at most `window` are in flight. */
   next(window: number): Command[] {
     const taken: Command[] = [];
-    if (this.paused || this.flying.size >= window || this.flying.size === this.size) return taken;
-    for (const [id, command] of this.commands) {
-      if (this.flying.size >= window) break;
-      if (this.flying.has(id)) continue;
-      this.flying.add(id);
+    if (this.paused || this.#flying.size >= window || this.#flying.size === this.size) return taken;
+    for (const [id, command] of this.#commands) {
+      if (this.#flying.size >= window) break;
+      if (this.#flying.has(id)) continue;
+      this.#flying.add(id);
       taken.push(command);
     }
     return taken;
@@ -62,15 +62,15 @@ export class Outbox {
 
   /** A command has its final answer: it leaves. Undefined when it is not known (any more). */
   settle(id: string): Command | undefined {
-    const command = this.commands.get(id);
-    this.commands.delete(id);
-    this.flying.delete(id);
+    const command = this.#commands.get(id);
+    this.#commands.delete(id);
+    this.#flying.delete(id);
     return command;
   }
 
   /** The server cannot do this command now: it keeps its place, and all take a rest. */
   postpone(id: string): void {
-    this.flying.delete(id);
+    this.#flying.delete(id);
     this.paused = true;
   }
 
@@ -80,7 +80,7 @@ export class Outbox {
 
   /** The connection is gone: everything goes again on the next one, in the same order. */
   restart(): void {
-    this.flying.clear();
+    this.#flying.clear();
     this.paused = false;
   }
 }
@@ -111,16 +111,32 @@ export function written(user: string, command: Command, ack: Ack): Message {
 /** Commands that become messages in the user's own conversation. */
 const OWN: readonly Command["type"][] = ["read", "hide", "block", "settings"];
 
-type Change = Exclude<Command, { type: "send" }>;
+type Group = "create" | "update" | "add" | "remove" | "ban" | "unban";
+type Plain = Exclude<Command["type"], Group | "send">;
+
+/** Commands whose fields are those of the message: its kind, and which. */
+const KINDS: { readonly [Type in Plain]: readonly [kind: string, ...fields: string[]] } = {
+  role: ["role", "user", "role"],
+  mute: ["muted", "user", "until"],
+  edit: ["edited", "seq", "body"],
+  recall: ["recalled", "seq"],
+  react: ["reaction", "seq", "emoji", "on"],
+  pin: ["pinned", "seq", "on"],
+  hide: ["hidden", "conversation", "seq"],
+  block: ["blocked", "user", "on"],
+  read: ["read", "conversation", "seq"],
+  settings: ["settings", "presence"],
+};
 
 /** The kind and the body of the message that a command becomes. */
-function changeOf(user: string, command: Change): [string, Json] {
+function changeOf(user: string, command: Exclude<Command, { type: "send" }>): [string, Json] {
   switch (command.type) {
     case "create": {
-      const { members = [], title, history, invite } = command;
-      const body = { kind: "group", members: once([user, ...members]) };
+      const members = once([user, ...(command.members ?? [])]);
+      const { title, history, invite } = command;
       const defaults = { title: "", history: "joined", invite: "members" };
-      return ["created", { ...body, ...given({ title, history, invite }, defaults) }];
+      const settings = given({ title, history, invite }, defaults);
+      return ["created", { kind: "group", members, ...settings }];
     }
     case "update": {
       const { title, history, invite } = command;
@@ -130,29 +146,14 @@ function changeOf(user: string, command: Change): [string, Json] {
       return ["members", { joined: once(command.users), left: [] }];
     case "remove":
       return ["members", { joined: [], left: once(command.users) }];
-    case "role":
-      return ["role", { user: command.user, role: command.role }];
     case "ban":
     case "unban":
       return ["banned", { users: once(command.users), on: command.type === "ban" }];
-    case "mute":
-      return ["muted", { user: command.user, until: command.until }];
-    case "edit":
-      return ["edited", { seq: command.seq, body: command.body }];
-    case "recall":
-      return ["recalled", { seq: command.seq }];
-    case "react":
-      return ["reaction", { seq: command.seq, emoji: command.emoji, on: command.on ?? true }];
-    case "pin":
-      return ["pinned", { seq: command.seq, on: command.on ?? true }];
-    case "hide":
-      return ["hidden", { conversation: command.conversation, seq: command.seq }];
-    case "block":
-      return ["blocked", { user: command.user, on: command.on ?? true }];
-    case "read":
-      return ["read", { conversation: command.conversation, seq: command.seq }];
-    case "settings":
-      return ["settings", { presence: command.presence ?? "all" }];
+    default: {
+      const [kind, ...fields] = KINDS[command.type];
+      const told: Json = { on: true, presence: "all", ...command };
+      return [kind, Object.fromEntries(fields.map((field) => [field, told[field]]))];
+    }
   }
 }
 
@@ -169,7 +170,7 @@ function given(fields: Json, defaults: Json): Json {
 }
 
 /** Whether two JSON values say the same, in whatever order. */
-function isSame(one: unknown, other: unknown): boolean {
+export function isSame(one: unknown, other: unknown): boolean {
   if (typeof one !== "object" || typeof other !== "object" || !one || !other) return one === other;
   const keys = Object.keys(one);
   return (

@@ -18,10 +18,8 @@ export const CloseCode = {
   VIOLATION: 4201,
 } as const;
 
-/** Codes of errors, by what one can do about them. */
+/** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
-  invalid:
-    "bad_frame unknown_type frame_too_large bad_id bad_name bad_kind bad_body bad_emoji bad_expiry bad_target bad_limit bad_query bad_times too_broad bad_range bad_page body_too_large too_many_members too_many_mentions too_many_edits reaction_limit list_full group_too_large recalled last_owner id_reused conversation_exists not_a_group too_many_watched not_hello hello_twice wrong_method media_too_large bad_media_type bad_media_range bad_timeline bad_seq seq_regressed seq_taken seq_mode bad_key key_reused payload_too_large batch_too_large",
   forbidden:
     "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned",
   not_found:
@@ -36,40 +34,24 @@ export const ERROR_KINDS = {
     "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config closed",
 } as const;
 
-export type ErrorKind = keyof typeof ERROR_KINDS;
+export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";
 
 /** What to do about the errors that this SDK raises itself. */
 export const ADVICE = {
-  bad_config:
-    "a configuration key or value is not known; see docs/CONFIGURATION.md",
-  bad_frame:
-    "the frame is not valid JSON or MessagePack of a known shape; see docs/PROTOCOL.md",
   bad_id:
     "an id is 1 to 128 bytes of UTF-8 without control characters",
   bad_kind:
     "a message kind is 1 to 32 of a-z, 0-9, '.', '_', '-' and not one the server writes itself",
   bad_name:
     "a name is 1 to 128 bytes of UTF-8 without control characters, spaces, ':' or '/'",
-  bad_token:
-    "the token is missing, malformed, or signed with another key; get a new one",
-  closed:
-    "the store is closed",
-  damaged:
-    "a stored entry fails its checksum; restore it from a backup",
-  directory_in_use:
-    "another process has this data directory open; stop it or choose another",
   frame_too_large:
     "the frame is larger than the limit that `welcome` names; send less at once",
   id_reused:
     "this id was used for another message; an id names one message for ever",
   not_connected:
     "there is no connection now; repeat when there is one",
-  replaced:
-    "another connection has taken this device's name; give every device a name of its own",
   storage_unavailable:
     "the store cannot write now (disk full?); repeat later, reads go on",
-  token_expired:
-    "the token has expired; get a new one",
   too_busy:
     "too many requests are waiting; repeat with a pause",
   too_many_watched:
@@ -969,7 +951,7 @@ export interface ContentBodies {
 }
 
 const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]> = {
-  welcome: [{ version: 1 }, { limits: "Limits" }],
+  welcome: [{ version: 1 }],
   page: [{ has_more: false }, { messages: "Message" }],
   live: [{}],
   push: [{}, { message: "Message" }],
@@ -987,12 +969,10 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   watching: [{}, { users: "presence" }],
   typing: [{}],
   pong: [{ id: "", time: 0 }],
-  Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }, { forward: "Forward" }],
+  Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
   Media: [{ width: 0, height: 0 }],
-  Limits: [{}],
   ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0 }, { last: "Message" }],
   SearchHit: [{}, { message: "Message" }],
-  Forward: [{}],
 };
 
 /** A frame from the server, with what it left out; null for a type that this SDK does not know. */

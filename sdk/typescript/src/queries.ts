@@ -2,12 +2,20 @@
 
 import { newId } from "./names.js";
 import type {
+  ConversationPage,
   ConversationState,
+  HistoryPage,
+  ListConversations,
+  ListMembers,
+  MemberPage,
   Message,
   Query,
+  ReadBy,
+  ReaderPage,
   Role,
   Search,
   SearchHit,
+  SearchPage,
   WhyEmpty,
 } from "./protocol.js";
 import type { Page } from "./session.js";
@@ -56,7 +64,7 @@ export async function history(
 ): Promise<HistorySlice> {
   const where = after !== undefined ? { after } : before !== undefined ? { before } : {};
   const query = { type: "history", id: newId(), conversation, ...where, limit } as const;
-  const page = await asked(ask, query, "history_page");
+  const page = (await ask(query)) as HistoryPage;
   return { messages: page.messages, hasMore: page.has_more, why: page.why };
 }
 
@@ -68,38 +76,26 @@ export async function* scroll(
   for (;;) {
     const page = await history(ask, conversation, where);
     yield* page.messages;
-    const last = page.messages[page.messages.length - 1];
+    const last = page.messages.at(-1);
     if (!last || !page.hasMore) return;
     where = where.after !== undefined ? { after: last.seq } : { before: last.seq };
   }
 }
 
 export async function* conversations(ask: Ask): AsyncGenerator<ConversationState, void> {
-  for (let after = "", more = true; more; ) {
-    const query = { type: "conversations", id: newId(), after, limit: PAGE_ENTRIES } as const;
-    const page = await asked(ask, query, "conversation_page");
-    yield* page.conversations;
-    after = page.conversations[page.conversations.length - 1]?.conversation ?? "";
-    more = page.has_more && after !== "";
-  }
+  const query = { type: "conversations" } as const;
+  yield* list(ask, query, (page: ConversationPage) =>
+    page.conversations.map((state) => [state.conversation, state]),
+  );
 }
 
 export async function* members(ask: Ask, conversation: string): AsyncGenerator<Member, void> {
-  for (let after = "", more = true; more; ) {
-    const query = {
-      type: "members",
-      id: newId(),
-      conversation,
-      after,
-      limit: PAGE_ENTRIES,
-    } as const;
-    const page = await asked(ask, query, "member_page");
-    for (const name of page.members) {
-      yield { name, role: page.roles[name] ?? "member", muted: page.muted[name] ?? 0 };
-      after = name;
-    }
-    more = page.has_more && page.members.length > 0;
-  }
+  const query = { type: "members", conversation } as const;
+  yield* list(ask, query, ({ members, roles, muted }: MemberPage) =>
+    members.map((name) => {
+      return [name, { name, role: roles[name] ?? "member", muted: muted[name] ?? 0 }];
+    }),
+  );
 }
 
 export async function* readers(
@@ -107,27 +103,29 @@ export async function* readers(
   conversation: string,
   seq: number,
 ): AsyncGenerator<string, void> {
-  for (let after = "", more = true; more; ) {
-    const place = { conversation, seq, after, limit: PAGE_ENTRIES };
-    const page = await asked(ask, { type: "read_by", id: newId(), ...place }, "reader_page");
-    yield* page.readers;
-    after = page.readers[page.readers.length - 1] ?? "";
-    more = page.has_more && after !== "";
+  const query = { type: "read_by", conversation, seq } as const;
+  yield* list(ask, query, (page: ReaderPage) => page.readers.map((name) => [name, name]));
+}
+
+type Listing = Omit<ListConversations, "id"> | Omit<ListMembers, "id"> | Omit<ReadBy, "id">;
+
+/** All of a list, page by page; `items` of a page, with their names, by which the list goes on. */
+async function* list<Of extends Page & { has_more: boolean }, Item>(
+  ask: Ask,
+  query: Listing,
+  items: (page: Of) => (readonly [name: string, item: Item])[],
+): AsyncGenerator<Item, void> {
+  for (let after: string | undefined = ""; after !== undefined; ) {
+    const page = (await ask({ ...query, id: newId(), after, limit: PAGE_ENTRIES })) as Of;
+    const found: (readonly [name: string, item: Item])[] = items(page);
+    for (const [, item] of found) yield item;
+    after = page.has_more ? found.at(-1)?.[0] : undefined;
   }
 }
 
 export async function search(ask: Ask, wanted: Omit<Search, "type" | "id">): Promise<SearchSlice> {
-  const page = await asked(ask, { type: "search", id: newId(), ...wanted }, "search_page");
+  const page = (await ask({ type: "search", id: newId(), ...wanted })) as SearchPage;
   return { hits: page.hits, watermark: page.watermark, next: page.next };
-}
-
-/** A query's answer, which is a page of this type. */
-async function asked<Type extends Page["type"]>(
-  ask: Ask,
-  query: Query,
-  _: Type,
-): Promise<Extract<Page, { type: Type }>> {
-  return (await ask(query)) as Extract<Page, { type: Type }>;
 }
 
 /** All that comes, in a list. */

@@ -100,7 +100,7 @@ function fold({ message, base }: Row, changes: readonly Message[]): Row {
 function edited(was: Message, change: Of<"edited">): Message {
   const edits = [...new Set([...was.edits, change.seq])].sort((a, b) => a - b);
   const version = Math.max(was.version, change.seq);
-  const newest = edits[edits.length - 1] === change.seq;
+  const newest = edits.at(-1) === change.seq;
   const said = newest ? { body: change.body.body, edited: change.time } : {};
   return { ...was, ...said, edits, version };
 }

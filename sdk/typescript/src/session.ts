@@ -78,20 +78,20 @@ export class Session {
   state: State = "connecting";
   user: string;
   unread: number;
-  private cursor: wire.Cursor | undefined;
-  private resetting: wire.ResetReason | undefined;
-  private readonly commands: Outbox;
-  private readonly queries = new Map<string, wire.Query>();
-  private postponed = new Set<string>();
-  private watching: wire.Watch | undefined;
-  private limits: wire.Limits | undefined;
-  private base = "";
-  private online = false;
-  private owedPages = 0;
-  private deaf = false;
-  private leaving = false;
-  private complaint: TimewireError | undefined;
-  private todo = none();
+  #cursor: wire.Cursor | undefined;
+  #resetting: wire.ResetReason | undefined;
+  readonly #commands: Outbox;
+  readonly #queries = new Map<string, wire.Query>();
+  #postponed = new Set<string>();
+  #watching: wire.Watch | undefined;
+  #limits: wire.Limits | undefined;
+  #base = "";
+  #online = false;
+  #owedPages = 0;
+  #deaf = false;
+  #leaving = false;
+  #complaint: TimewireError | undefined;
+  #todo = none();
 
   constructor(
     saved: Saved,
@@ -102,29 +102,29 @@ export class Session {
     }
     this.user = saved.owner?.user ?? "";
     this.unread = saved.unread.length;
-    this.cursor = saved.cursor;
-    this.resetting = saved.reset;
-    this.commands = new Outbox(saved.outbox);
+    this.#cursor = saved.cursor;
+    this.#resetting = saved.reset;
+    this.#commands = new Outbox(saved.outbox);
     if (saved.reset) {
-      this.todo.events.push({ type: "reset", reason: saved.reset });
-      this.todo.rebuild = true;
+      this.#todo.events.push({ type: "reset", reason: saved.reset });
+      this.#todo.rebuild = true;
     }
   }
 
   /** How many commands have no answer yet. */
   get outbox(): number {
-    return this.commands.size;
+    return this.#commands.size;
   }
 
   /** How many messages `effects` will ask to be saved. */
   get unsaved(): number {
-    return this.todo.change.arrivals.length;
+    return this.#todo.change.arrivals.length;
   }
 
   /** What is to be done since the last call. */
   effects(): Effects {
-    const effects = this.todo;
-    this.todo = none();
+    const effects = this.#todo;
+    this.#todo = none();
     return effects;
   }
 
@@ -132,27 +132,27 @@ export class Session {
 
   /** A connection is there; nothing was said on it. */
   opened(token: string): void {
-    const cursor = this.cursor ? { cursor: this.cursor } : {};
-    this.todo.frames.push({ type: "hello", token, device: this.device, ...cursor });
+    const cursor = this.#cursor ? { cursor: this.#cursor } : {};
+    this.#todo.frames.push({ type: "hello", token, device: this.device, ...cursor });
   }
 
   /** The connection is gone, with a WebSocket close code. What to do, and why it ended. */
   closed(code: number, reason: string): [advice: wire.Advice, fault: TimewireError] {
-    if (this.online && !this.leaving) {
-      this.online = false;
-      this.todo.events.push({ type: "disconnected", reason });
+    if (this.#online && !this.#leaving) {
+      this.#online = false;
+      this.#todo.events.push({ type: "disconnected", reason });
     }
     // What was not sent yet was for the connection that is gone.
-    this.todo.frames = [];
-    this.todo.reconnect = false;
+    this.#todo.frames = [];
+    this.#todo.reconnect = false;
     this.state = "connecting";
-    this.limits = undefined;
-    this.owedPages = 0;
-    this.deaf = this.leaving = false;
-    this.commands.restart();
-    this.postponed.clear();
-    const fault = this.complaint ?? closing(code, reason);
-    this.complaint = undefined;
+    this.#limits = undefined;
+    this.#owedPages = 0;
+    this.#deaf = this.#leaving = false;
+    this.#commands.restart();
+    this.#postponed.clear();
+    const fault = this.#complaint ?? closing(code, reason);
+    this.#complaint = undefined;
     return [advice(code), fault];
   }
 
@@ -160,114 +160,114 @@ export class Session {
   receive(frame: wire.ServerFrame): void {
     switch (frame.type) {
       case "welcome":
-        return this.welcome(frame);
+        return this.#welcome(frame);
       case "page":
       case "push":
       case "live":
       case "at":
       case "behind":
-        return this.sync(frame);
+        return this.#sync(frame);
       case "ack":
-        return this.acked(frame);
+        return this.#acked(frame);
       case "error":
-        return this.refused(frame);
+        return this.#refused(frame);
       case "reset":
-        return this.restart(frame);
+        return this.#restart(frame);
       case "pong":
         return;
       case "typing":
       case "presence":
-        this.todo.events.push(frame);
+        this.#todo.events.push(frame);
         return;
       case "watching":
-        this.todo.events.push(...frame.users);
+        this.#todo.events.push(...frame.users);
         return;
       default:
-        if (this.queries.delete(frame.id)) this.todo.answers.push([frame.id, frame]);
+        if (this.#queries.delete(frame.id)) this.#todo.answers.push([frame.id, frame]);
     }
   }
 
-  private welcome(frame: wire.Welcome): void {
+  #welcome(frame: wire.Welcome): void {
     if (this.user && this.user !== frame.user) {
       throw error("wrong_store", { user: frame.user, owner: this.user });
     }
     if (!this.user) {
       this.user = frame.user;
-      this.todo.change.owner = { user: frame.user, device: this.device };
+      this.#todo.change.owner = { user: frame.user, device: this.device };
     }
-    this.base = frame.base;
-    if (!this.cursor) this.move(frame.pos);
-    this.limits = frame.limits;
-    this.state = this.resetting ? "reset" : "catching_up";
-    if (!this.online) {
-      this.online = true;
-      this.todo.events.push({ type: "connected" });
+    this.#base = frame.base;
+    if (!this.#cursor) this.#move(frame.pos);
+    this.#limits = frame.limits;
+    this.state = this.#resetting ? "reset" : "catching_up";
+    if (!this.#online) {
+      this.#online = true;
+      this.#todo.events.push({ type: "connected" });
     }
-    if (this.watching) this.todo.frames.push(this.watching);
-    this.sendCommands();
-    for (const query of this.queries.values()) this.sendQuery(query);
+    if (this.#watching) this.#todo.frames.push(this.#watching);
+    this.#sendCommands();
+    for (const query of this.#queries.values()) this.#sendQuery(query);
   }
 
-  private restart(frame: wire.Reset): void {
-    this.base = frame.base;
-    this.resetting = frame.reason;
-    this.move(frame.pos);
+  #restart(frame: wire.Reset): void {
+    this.#base = frame.base;
+    this.#resetting = frame.reason;
+    this.#move(frame.pos);
     this.state = "reset";
-    this.todo.change.reset = frame.reason;
-    this.todo.events.push({ type: "reset", reason: frame.reason });
-    this.todo.rebuild = true;
+    this.#todo.change.reset = frame.reason;
+    this.#todo.events.push({ type: "reset", reason: frame.reason });
+    this.#todo.rebuild = true;
   }
 
   // -- messages -----------------------------------------------------------------------------------
 
-  private sync(frame: Sync): void {
-    if (!this.listens()) return;
+  #sync(frame: Sync): void {
+    if (!this.#listens()) return;
     switch (frame.type) {
       case "behind":
         this.state = "behind";
         return;
       case "page":
-        for (const message of frame.messages) this.arrive(message);
-        this.owedPages += 1;
-        this.giveCredit();
+        for (const message of frame.messages) this.#arrive(message);
+        this.#owedPages += 1;
+        this.#giveCredit();
         break;
       case "push":
-        this.arrive(frame.message);
+        this.#arrive(frame.message);
         break;
       case "live":
         this.state = "live";
-        this.todo.events.push({ type: "live" });
+        this.#todo.events.push({ type: "live" });
     }
-    this.move(frame.pos);
+    this.#move(frame.pos);
   }
 
   /** Whether sync frames are taken; once one was let go, none is any more. */
-  private listens(): boolean {
-    this.deaf ||= this.resetting !== undefined || this.unread >= MAX_UNREAD_EVENTS;
-    return !this.deaf && this.limits !== undefined;
+  #listens(): boolean {
+    this.#deaf ||= this.#resetting !== undefined || this.unread >= MAX_UNREAD_EVENTS;
+    return !this.#deaf && this.#limits !== undefined;
   }
 
-  private arrive(message: wire.Message): void {
-    const own = message.from === this.user && this.commands.has(message.id);
-    this.save({ type: own ? "acked" : "received", message });
+  #arrive(message: wire.Message): void {
+    const own = message.from === this.user && this.#commands.has(message.id);
+    this.#save({ type: own ? "acked" : "received", message });
   }
 
-  private save(arrival: Arrival): void {
-    this.todo.change.arrivals.push(arrival);
-    this.todo.events.push(arrival);
+  #save(arrival: Arrival): void {
+    this.#todo.change.arrivals.push(arrival);
+    this.#todo.events.push(arrival);
     this.unread += 1;
   }
 
-  private move(pos: string): void {
-    this.cursor = this.todo.change.cursor = { base: this.base, pos };
+  #move(pos: string): void {
+    this.#cursor = this.#todo.change.cursor = { base: this.#base, pos };
   }
 
   /** The app has dealt with events; so many messages still wait for it. */
   taken(unread: number): void {
     this.unread = unread;
-    if (!this.limits || unread > LOW_UNREAD_EVENTS) return;
-    if (this.deaf && !this.resetting) this.leave();
-    else this.giveCredit();
+    if (!this.#limits || unread > LOW_UNREAD_EVENTS) return;
+    if (this.#deaf && !this.#resetting) this.#leave();
+    else this.#giveCredit();
   }
 
   /** What a rebuild has fetched: messages, oldest first, read marks, where conversations begin. */
@@ -276,29 +276,29 @@ export class Session {
     marks: ReadonlyMap<string, number>,
     begins: ReadonlyMap<string, number>,
   ): void {
-    for (const message of messages) this.arrive(message);
-    for (const [name, seq] of marks) this.todo.change.marks.set(name, seq);
-    for (const [name, seq] of begins) this.todo.change.begins.set(name, seq);
+    for (const message of messages) this.#arrive(message);
+    for (const [name, seq] of marks) this.#todo.change.marks.set(name, seq);
+    for (const [name, seq] of begins) this.#todo.change.begins.set(name, seq);
   }
 
   /** The rebuild is done. What was let go meanwhile comes on a new connection. */
   rebuilt(): void {
-    this.resetting = undefined;
-    this.todo.change.rebuilt = true;
-    if (this.limits) this.leave();
+    this.#resetting = undefined;
+    this.#todo.change.rebuilt = true;
+    if (this.#limits) this.#leave();
   }
 
-  private giveCredit(): void {
-    if (this.owedPages && this.unread <= LOW_UNREAD_EVENTS) {
-      this.todo.frames.push({ type: "credit", pages: this.owedPages });
-      this.owedPages = 0;
+  #giveCredit(): void {
+    if (this.#owedPages && this.unread <= LOW_UNREAD_EVENTS) {
+      this.#todo.frames.push({ type: "credit", pages: this.#owedPages });
+      this.#owedPages = 0;
     }
   }
 
-  private leave(): void {
-    if (!this.leaving) {
-      this.leaving = this.deaf = true;
-      this.todo.reconnect = true;
+  #leave(): void {
+    if (!this.#leaving) {
+      this.#leaving = this.#deaf = true;
+      this.#todo.reconnect = true;
     }
   }
 
@@ -306,102 +306,102 @@ export class Session {
 
   /** Queue a command. The same one may be queued twice. Throws `id_reused`, `too_busy`. */
   put(command: wire.Command): void {
-    if (this.commands.put(command)) {
-      this.todo.change.queued.push(command);
-      this.sendCommands();
+    if (this.#commands.put(command)) {
+      this.#todo.change.queued.push(command);
+      this.#sendCommands();
     }
   }
 
   /** Have a query answered. */
   ask(query: wire.Query): void {
-    this.queries.set(query.id, query);
-    this.sendQuery(query);
+    this.#queries.set(query.id, query);
+    this.#sendQuery(query);
   }
 
   /** The pause is over: what the server could not do goes again. */
   resume(): void {
-    this.commands.resume();
-    this.sendCommands();
-    const { postponed } = this;
-    this.postponed = new Set();
+    this.#commands.resume();
+    this.#sendCommands();
+    const postponed = this.#postponed;
+    this.#postponed = new Set();
     for (const id of postponed) {
-      const query = this.queries.get(id);
-      if (query) this.sendQuery(query);
+      const query = this.#queries.get(id);
+      if (query) this.#sendQuery(query);
     }
   }
 
   /** Watch users in place of those before, on this connection and all that follow. */
   watch(watch: wire.Watch): void {
-    this.watching = watch;
-    if (this.limits) this.todo.frames.push(watch);
+    this.#watching = watch;
+    if (this.#limits) this.#todo.frames.push(watch);
   }
 
   /** Say that the user is typing, if that can be said now. */
   typing(conversation: string): void {
-    if (this.limits) this.todo.frames.push({ type: "typing", conversation });
+    if (this.#limits) this.#todo.frames.push({ type: "typing", conversation });
   }
 
-  private sendCommands(): void {
-    if (!this.limits) return;
-    for (const command of this.commands.next(this.limits.sends_in_flight)) {
-      this.transmit(command, this.limits);
+  #sendCommands(): void {
+    if (!this.#limits) return;
+    for (const command of this.#commands.next(this.#limits.sends_in_flight)) {
+      this.#transmit(command, this.#limits);
     }
   }
 
-  private sendQuery(query: wire.Query): void {
-    if (!this.limits) return;
-    const limit = Math.min(query.limit ?? Number.POSITIVE_INFINITY, this.limits.page_entries);
-    this.transmit({ ...query, limit }, this.limits);
+  #sendQuery(query: wire.Query): void {
+    if (!this.#limits) return;
+    const limit = Math.min(query.limit ?? Number.POSITIVE_INFINITY, this.#limits.page_entries);
+    this.#transmit({ ...query, limit }, this.#limits);
   }
 
-  private transmit(frame: wire.Command | wire.Query, limits: wire.Limits): void {
+  #transmit(frame: wire.Command | wire.Query, limits: wire.Limits): void {
     // The server would refuse it without knowing its id, for ever.
     if (bytesOf(JSON.stringify(frame)) > limits.frame_bytes) {
-      this.fail(frame.id, error("frame_too_large", { limit: limits.frame_bytes }));
+      this.#fail(frame.id, error("frame_too_large", { limit: limits.frame_bytes }));
     } else {
-      this.todo.frames.push(frame);
+      this.#todo.frames.push(frame);
     }
   }
 
-  private acked(ack: wire.Ack): void {
-    const command = this.commands.settle(ack.id);
+  #acked(ack: wire.Ack): void {
+    const command = this.#commands.settle(ack.id);
     if (!command) return;
-    this.save({ type: "acked", message: written(this.user, command, ack) });
-    this.todo.change.settled.push(ack.id);
-    this.todo.answers.push([ack.id, ack]);
-    this.sendCommands();
+    this.#save({ type: "acked", message: written(this.user, command, ack) });
+    this.#todo.change.settled.push(ack.id);
+    this.#todo.answers.push([ack.id, ack]);
+    this.#sendCommands();
   }
 
-  private refused(frame: wire.Problem): void {
+  #refused(frame: wire.Problem): void {
     const fault = faultOf(frame);
     if (!frame.id) {
-      this.complaint = fault;
+      this.#complaint = fault;
       // The hello itself is wrong, and would be next time.
-      if (!this.limits && fault.kind === "invalid") throw fault;
+      if (!this.#limits && fault.kind === "invalid") throw fault;
     } else if (!frame.retry) {
-      this.fail(frame.id, fault);
-      this.sendCommands();
-    } else if (this.commands.has(frame.id)) {
-      this.todo.pause ||= !this.rests();
-      this.commands.postpone(frame.id);
-    } else if (this.queries.has(frame.id)) {
-      this.todo.pause ||= !this.rests();
-      this.postponed.add(frame.id);
+      this.#fail(frame.id, fault);
+      this.#sendCommands();
+    } else if (this.#commands.has(frame.id)) {
+      this.#todo.pause ||= !this.#rests();
+      this.#commands.postpone(frame.id);
+    } else if (this.#queries.has(frame.id)) {
+      this.#todo.pause ||= !this.#rests();
+      this.#postponed.add(frame.id);
     }
   }
 
-  private rests(): boolean {
-    return this.commands.paused || this.postponed.size > 0;
+  #rests(): boolean {
+    return this.#commands.paused || this.#postponed.size > 0;
   }
 
-  private fail(id: string, fault: TimewireError): void {
-    const command = this.commands.settle(id);
+  #fail(id: string, fault: TimewireError): void {
+    const command = this.#commands.settle(id);
     if (command) {
-      this.todo.change.settled.push(id);
+      this.#todo.change.settled.push(id);
       const conversation = concerns(this.user, command);
-      this.todo.events.push({ type: "refused", id, conversation, error: fault });
+      this.#todo.events.push({ type: "refused", id, conversation, error: fault });
     }
-    if (command || this.queries.delete(id)) this.todo.answers.push([id, fault]);
+    if (command || this.#queries.delete(id)) this.#todo.answers.push([id, fault]);
   }
 }
 
@@ -411,14 +411,14 @@ export function advice(code: number): wire.Advice {
   return code >= 4100 && code < 4200 ? "renew" : "reconnect";
 }
 
-const CLOSINGS = {
+const CLOSINGS: Readonly<Record<number, string>> = {
   4100: "bad_token",
   4101: "token_expired",
   4200: "replaced",
   4201: "bad_frame",
-} as const;
+};
 
 /** The error of a close code. */
 function closing(code: number, reason: string): TimewireError {
-  return error(CLOSINGS[code as keyof typeof CLOSINGS] ?? "not_connected", { reason });
+  return error(CLOSINGS[code] ?? "not_connected", { reason }, reason);
 }

@@ -80,23 +80,23 @@ const FORGOTTEN: readonly Table[] = [
  * so that a tab that was asleep cannot write over what another one has done since. Reading is free.
  */
 export class Store {
-  private readonly writer = newId();
-  private user = "";
-  private number = 0;
-  private readonly places = new Map<string, number>();
+  readonly #writer = newId();
+  #user = "";
+  #number = 0;
+  readonly #places = new Map<string, number>();
 
   constructor(private readonly tables: Tables) {}
 
   /** Where the device stopped. */
   load(): Promise<Saved> {
     return this.tables.run("readwrite", async (rows) => {
-      await rows.put("meta", "writer", this.writer);
+      await rows.put("meta", "writer", this.#writer);
       const owner = await rows.get<Owner>("meta", "owner");
-      this.user = owner?.user ?? "";
-      this.number = (await rows.get<number>("meta", "number")) ?? 0;
-      this.places.clear();
+      this.#user = owner?.user ?? "";
+      this.#number = (await rows.get<number>("meta", "number")) ?? 0;
+      this.#places.clear();
       const outbox = await rows.scan<Command>("outbox", ALL);
-      for (const [place, command] of outbox) this.places.set(command.id, place as number);
+      for (const [place, command] of outbox) this.#places.set(command.id, place as number);
       return {
         owner,
         cursor: await rows.get<Cursor>("meta", "cursor"),
@@ -113,18 +113,20 @@ export class Store {
    * kind `read` move the marks too; those that change earlier ones change them here.
    */
   async apply(change: Change): Promise<(number | null)[]> {
-    const [user, number] = [change.owner?.user ?? this.user, this.number];
-    const places = new Map(this.places);
+    const [user, number] = [change.owner?.user ?? this.#user, this.#number];
+    const places = new Map(this.#places);
     const numbers = await this.tables.run("readwrite", async (rows) => {
-      if ((await rows.get("meta", "writer")) !== this.writer) throw error("directory_in_use");
+      if ((await rows.get("meta", "writer")) !== this.#writer) {
+        throw error("directory_in_use", {}, "another tab has taken over");
+      }
       await saveState(rows, change);
       await saveOutbox(rows, change, places);
       return saveArrivals(rows, user, number, change.arrivals);
     });
-    this.user = user;
-    this.number = Math.max(number, ...numbers.map((one) => one ?? 0));
-    for (const command of change.queued) this.places.set(command.id, places.get(command.id) ?? 0);
-    for (const id of change.settled) this.places.delete(id);
+    this.#user = user;
+    this.#number = Math.max(number, ...numbers.map((one) => one ?? 0));
+    for (const command of change.queued) this.#places.set(command.id, places.get(command.id) ?? 0);
+    for (const id of change.settled) this.#places.delete(id);
     return numbers;
   }
 

@@ -17,6 +17,7 @@ import { asError, error, faultOf, type PlainError, TimewireError } from "./error
 import type { Event } from "./events.js";
 import type { Feed, Numbered } from "./feed.js";
 import { newId } from "./names.js";
+import { isSame } from "./outbox.js";
 import { type Ack, type Command, MAX_WATCHED_USERS, type Query } from "./protocol.js";
 import type { Page } from "./session.js";
 import type { Store } from "./store.js";
@@ -44,7 +45,7 @@ type Ask =
 /** What tabs say to each other. */
 type Note = { readonly tab: string } & (
   | { readonly op: "hello" | "here" | "bye" }
-  | { readonly op: "leads"; readonly standing: Standing; readonly trouble: string }
+  | { readonly op: "leads"; readonly standing: Standing }
   | { readonly op: "events"; readonly events: readonly (readonly [unknown, number])[] }
   | { readonly op: "call"; readonly call: string; readonly ask: Ask }
   | { readonly op: "answer"; readonly call: string; readonly value: unknown }
@@ -62,266 +63,264 @@ interface Call {
 export class Tabs implements Core, Audience {
   readonly feed: Feed;
   readonly store: Store;
-  private readonly tab = newId();
-  private readonly channel: BroadcastChannel;
-  private readonly calls = new Map<string, Call>();
-  private readonly watched = new Map<string, readonly string[]>();
-  private readonly watchers = new Watchers();
-  private readonly forgetSurroundings: () => void;
-  private driver: Driver | undefined;
-  private leading = false;
-  private closing = false;
+  readonly #tab = newId();
+  readonly #channel: BroadcastChannel;
+  readonly #calls = new Map<string, Call>();
+  readonly #watched = new Map<string, readonly string[]>();
+  readonly #watchers = new Watchers();
+  readonly #forgetSurroundings: () => void;
+  #driver: Driver | undefined;
+  #leading = false;
+  #closing = false;
   /** The tab that leads, when it is another one. */
-  private leader = "";
-  private heard: Standing = { user: "", state: "connecting", outbox: 0 };
-  private heardTrouble = "no other tab answers yet";
-  private silence: ReturnType<typeof setTimeout> | undefined;
-  private campaign = new AbortController();
-  private resign: () => void = () => {};
-  private fault: Error | undefined;
+  #leader = "";
+  #heard: Standing = { user: "", state: "connecting", outbox: 0 };
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  #campaign = new AbortController();
+  #resign: () => void = () => {};
+  #fault: Error | undefined;
 
   constructor(private readonly options: TabsOptions) {
     this.feed = options.feed;
     this.store = options.store;
-    this.channel = new BroadcastChannel(`timewire:${options.name}`);
-    this.channel.onmessage = ({ data }: { data: Note }) => this.hear(data);
-    this.forgetSurroundings = options.surroundings.onWake(() => this.doubt());
-    void this.stand(false);
-    this.doubt();
+    this.#channel = new BroadcastChannel(`timewire:${options.name}`);
+    this.#channel.onmessage = ({ data }: { data: Note }) => this.#hear(data);
+    this.#forgetSurroundings = options.surroundings.onWake(() => this.#doubt());
+    void this.#stand(false);
+    this.#doubt();
   }
 
   get standing(): Standing {
-    const standing = this.driver?.standing ?? this.heard;
-    const puts = [...this.calls.values()].filter(({ ask }) => ask.what === "put").length;
+    const standing = this.#driver?.standing ?? this.#heard;
+    const puts = [...this.#calls.values()].filter(({ ask }) => ask.what === "put").length;
     return { ...standing, outbox: Math.max(standing.outbox, puts) };
   }
 
   get trouble(): string {
-    return this.driver?.trouble ?? this.heardTrouble;
+    return this.#driver?.trouble ?? "no tab has a connection";
   }
 
   put(command: Command): Promise<Ack> {
-    return this.call({ what: "put", given: command });
+    return this.#call({ what: "put", given: command });
   }
 
   ask(query: Query): Promise<Page> {
-    return this.call({ what: "ask", given: query });
+    return this.#call({ what: "ask", given: query });
   }
 
   tell(signal: Signal): void {
-    if (this.fault) throw this.fault;
-    if (signal.type === "watch") this.watched.set(this.tab, signal.users);
-    void this.call({ what: "tell", given: signal }).catch(() => undefined);
+    if (this.#fault) throw this.#fault;
+    if (signal.type === "watch") this.#watched.set(this.#tab, signal.users);
+    void this.#call({ what: "tell", given: signal }).catch(() => undefined);
   }
 
   async until(condition: (standing: Standing) => boolean): Promise<void> {
-    while (!this.fault && !condition(this.standing)) await this.watchers.next();
-    if (this.fault) throw this.fault;
+    while (!this.#fault && !condition(this.standing)) await this.#watchers.next();
+    if (this.#fault) throw this.#fault;
   }
 
   async stop(): Promise<void> {
-    this.closing = true;
-    await this.driver?.stop();
-    this.say({ op: "bye" });
-    this.end(error("closed", {}, "this device is closed; what it has queued goes out next time"));
+    this.#closing = true;
+    await this.#driver?.stop();
+    this.#say({ op: "bye" });
+    this.#end(error("closed", {}, "this device is closed; what it has queued goes out next time"));
   }
 
   // -- leading ------------------------------------------------------------------------------------
 
   /** Wait for the lock, or take it; lead for as long as it is held; and again. */
-  private async stand(steal: boolean): Promise<void> {
+  async #stand(steal: boolean): Promise<void> {
     const name = `timewire:${this.options.name}`;
-    const { signal } = this.campaign;
+    const { signal } = this.#campaign;
     try {
-      await this.options.locks.request(name, steal ? { steal } : { signal }, () => this.lead());
+      await this.options.locks.request(name, steal ? { steal } : { signal }, () => this.#lead());
     } catch (failure) {
       // Given up for another attempt, or taken away by another tab; all else is real.
-      if ((failure as Error)?.name !== "AbortError") return this.end(asError(failure));
+      if ((failure as Error)?.name !== "AbortError") return this.#end(asError(failure));
       if (signal.aborted && !steal) return;
     }
-    await this.stepDown();
-    if (!this.fault && !this.closing) void this.stand(false);
+    await this.#stepDown();
+    if (!this.#fault && !this.#closing) void this.#stand(false);
   }
 
-  private async lead(): Promise<void> {
-    if (this.fault || this.closing) return;
-    this.leading = true;
+  async #lead(): Promise<void> {
+    if (this.#fault || this.#closing) return;
+    this.#leading = true;
     const over = new Promise<void>((resolve) => {
-      this.resign = resolve;
+      this.#resign = resolve;
     });
-    const own = this.watched.get(this.tab);
-    this.watched.clear();
-    if (own) this.watched.set(this.tab, own);
+    const own = this.#watched.get(this.#tab);
+    this.#watched.clear();
+    if (own) this.#watched.set(this.#tab, own);
     const driver = await this.options.lead(this);
-    this.driver = driver;
-    this.say({ op: "leads", standing: driver.standing, trouble: this.trouble });
-    this.repeat();
-    if (!this.fault) await over;
+    this.#driver = driver;
+    this.#say({ op: "leads", standing: driver.standing });
+    this.#repeat();
+    if (!this.#fault) await over;
     await driver.stop();
   }
 
-  private async stepDown(): Promise<void> {
-    const { driver } = this;
-    this.driver = undefined;
-    this.leading = false;
-    this.leader = "";
-    this.resign();
+  async #stepDown(): Promise<void> {
+    const driver = this.#driver;
+    this.#driver = undefined;
+    this.#leading = false;
+    this.#leader = "";
+    this.#resign();
     await driver?.stop();
-    this.doubt();
+    this.#doubt();
   }
 
   shown(events: readonly Numbered[]): void {
-    this.say({ op: "events", events: events.map(([event, number]) => [plain(event), number]) });
+    this.#say({ op: "events", events: events.map(([event, number]) => [plain(event), number]) });
   }
 
   moved(standing: Standing): void {
-    if (!this.driver) return;
-    if (!isSame(standing, this.heard)) {
-      this.say({ op: "leads", standing, trouble: this.trouble });
-      this.heard = standing;
+    if (!this.#driver) return;
+    if (!isSame(standing, this.#heard)) {
+      this.#say({ op: "leads", standing });
+      this.#heard = standing;
     }
-    this.watchers.wake();
+    this.#watchers.wake();
   }
 
   ended(fault: Error | undefined): void {
     const deposed = fault instanceof TimewireError && fault.code === "directory_in_use";
     if (fault && !deposed) {
-      this.say({ op: "ended", fault: plainFault(fault) });
-      this.end(fault);
+      this.#say({ op: "ended", fault: plainFault(fault) });
+      this.#end(fault);
     }
-    this.resign();
+    this.#resign();
   }
 
   // -- following ----------------------------------------------------------------------------------
 
-  private call<Result>(ask: Ask): Promise<Result> {
+  #call<Result>(ask: Ask): Promise<Result> {
     const call = newId();
     return new Promise<Result>((resolve, reject) => {
-      if (this.fault) return reject(this.fault);
-      this.calls.set(call, { ask, resolve, reject });
-      this.place(call, ask);
+      if (this.#fault) return reject(this.#fault);
+      this.#calls.set(call, { ask, resolve, reject });
+      this.#place(call, ask);
     });
   }
 
   /** Have a call of this tab answered by who leads, if there is somebody. */
-  private place(call: string, ask: Ask): void {
-    if (this.driver) void this.serve(this.tab, call, ask);
-    else if (this.leader) this.say({ op: "call", call, ask });
+  #place(call: string, ask: Ask): void {
+    if (this.#driver) void this.#serve(this.#tab, call, ask);
+    else if (this.#leader) this.#say({ op: "call", call, ask });
   }
 
   /** There is another leader: what has no answer is asked again. */
-  private repeat(): void {
-    for (const [call, { ask }] of this.calls) this.place(call, ask);
-    const users = this.watched.get(this.tab);
+  #repeat(): void {
+    for (const [call, { ask }] of this.#calls) this.#place(call, ask);
+    const users = this.#watched.get(this.#tab);
     if (users) this.tell({ type: "watch", users });
   }
 
   /** Answer a call of a tab, as the leader. */
-  private async serve(tab: string, call: string, ask: Ask): Promise<void> {
-    const { driver } = this;
+  async #serve(tab: string, call: string, ask: Ask): Promise<void> {
+    const driver = this.#driver;
     if (!driver) return;
     try {
-      const value = await this.perform(driver, tab, ask);
-      if (tab === this.tab) this.settle(call, value);
-      else this.say({ op: "answer", call, value });
+      const value = await this.#perform(driver, tab, ask);
+      if (tab === this.#tab) this.#settle(call, value);
+      else this.#say({ op: "answer", call, value });
     } catch (failure) {
       // Who comes after this tab answers.
-      if (driver !== this.driver || (failure as TimewireError).code === "directory_in_use") return;
-      if (tab === this.tab) this.settle(call, asError(failure));
-      else this.say({ op: "refusal", call, fault: plainFault(asError(failure)) });
+      if (driver !== this.#driver || (failure as TimewireError).code === "directory_in_use") return;
+      if (tab === this.#tab) this.#settle(call, asError(failure));
+      else this.#say({ op: "refusal", call, fault: plainFault(asError(failure)) });
     }
   }
 
-  private async perform(driver: Driver, tab: string, { what, given }: Ask): Promise<unknown> {
+  async #perform(driver: Driver, tab: string, { what, given }: Ask): Promise<unknown> {
     if (what === "put") return driver.put(given);
     if (what === "ask") return driver.ask(given);
-    if (given.type === "watch") this.watched.set(tab, given.users);
-    driver.tell(given.type === "watch" ? this.union() : given);
+    if (given.type === "watch") this.#watched.set(tab, given.users);
+    driver.tell(given.type === "watch" ? this.#union() : given);
     return undefined;
   }
 
   /** All that one of the tabs wants to watch. */
-  private union(): Signal {
-    const users = [...new Set([...this.watched.values()].flat())];
+  #union(): Signal {
+    const users = [...new Set([...this.#watched.values()].flat())];
     return { type: "watch", users: users.slice(0, MAX_WATCHED_USERS) };
   }
 
-  private settle(call: string, outcome: unknown): void {
-    const known = this.calls.get(call);
-    this.calls.delete(call);
+  #settle(call: string, outcome: unknown): void {
+    const known = this.#calls.get(call);
+    this.#calls.delete(call);
     if (outcome instanceof Error) known?.reject(outcome);
     else known?.resolve(outcome as never);
-    this.watchers.wake();
+    this.#watchers.wake();
   }
 
   // -- the channel --------------------------------------------------------------------------------
 
-  private hear(note: Note): void {
+  #hear(note: Note): void {
     switch (note.op) {
       case "hello":
-        if (!this.leading) return;
-        if (!this.driver) return this.say({ op: "here" });
-        return this.say({ op: "leads", standing: this.standing, trouble: this.trouble });
+        if (!this.#leading) return;
+        if (!this.#driver) return this.#say({ op: "here" });
+        return this.#say({ op: "leads", standing: this.standing });
       case "here":
-        return clearTimeout(this.silence);
+        return clearTimeout(this.#silence);
       case "bye":
-        if (!this.watched.delete(note.tab)) return;
-        return this.driver?.tell(this.union());
+        if (!this.#watched.delete(note.tab)) return;
+        return this.#driver?.tell(this.#union());
       case "leads":
-        return this.follow(note.tab, note.standing, note.trouble);
+        return this.#follow(note.tab, note.standing);
       case "events":
         return this.feed.overhear(note.events.map(([event, n]) => [revived(event), n]));
       case "call":
-        return void this.serve(note.tab, note.call, note.ask);
+        return void this.#serve(note.tab, note.call, note.ask);
       case "answer":
-        return this.settle(note.call, note.value);
+        return this.#settle(note.call, note.value);
       case "refusal":
-        return this.settle(note.call, faultOf(note.fault));
+        return this.#settle(note.call, faultOf(note.fault));
       case "ended":
-        return this.end(faultOf(note.fault));
+        return this.#end(faultOf(note.fault));
     }
   }
 
-  private follow(tab: string, standing: Standing, trouble: string): void {
-    if (this.leading) return;
-    clearTimeout(this.silence);
-    const isNew = this.leader !== tab;
-    this.leader = tab;
-    this.heard = standing;
-    this.heardTrouble = trouble;
-    if (isNew) this.repeat();
-    this.watchers.wake();
+  #follow(tab: string, standing: Standing): void {
+    if (this.#leading) return;
+    clearTimeout(this.#silence);
+    const isNew = this.#leader !== tab;
+    this.#leader = tab;
+    this.#heard = standing;
+    if (isNew) this.#repeat();
+    this.#watchers.wake();
   }
 
   /** Is somebody leading? A tab that is looked at takes over from one that is asleep. */
-  private doubt(): void {
-    if (this.leading || this.closing || this.fault) return;
-    this.say({ op: "hello" });
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => {
-      if (this.leading || this.fault || !this.options.surroundings.visible()) return;
-      this.campaign.abort();
-      this.campaign = new AbortController();
-      void this.stand(true);
+  #doubt(): void {
+    if (this.#leading || this.#closing || this.#fault) return;
+    this.#say({ op: "hello" });
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      if (this.#leading || this.#fault || !this.options.surroundings.visible()) return;
+      this.#campaign.abort();
+      this.#campaign = new AbortController();
+      void this.#stand(true);
     }, SILENCE_MS);
   }
 
-  private say(note: Said): void {
-    if (!this.fault) this.channel.postMessage({ ...note, tab: this.tab });
+  #say(note: Said): void {
+    if (!this.#fault) this.#channel.postMessage({ ...note, tab: this.#tab });
   }
 
-  private end(fault: Error): void {
-    if (this.fault) return;
-    this.fault = fault;
-    clearTimeout(this.silence);
-    this.forgetSurroundings();
-    this.channel.close();
-    this.campaign.abort();
-    this.resign();
-    this.feed.finish(this.closing ? undefined : fault);
-    for (const call of this.calls.values()) call.reject(fault);
-    this.calls.clear();
-    this.watchers.wake();
+  #end(fault: Error): void {
+    if (this.#fault) return;
+    this.#fault = fault;
+    clearTimeout(this.#silence);
+    this.#forgetSurroundings();
+    this.#channel.close();
+    this.#campaign.abort();
+    this.#resign();
+    this.feed.finish(this.#closing ? undefined : fault);
+    for (const call of this.#calls.values()) call.reject(fault);
+    this.#calls.clear();
+    this.#watchers.wake();
   }
 }
 
@@ -341,8 +340,4 @@ function revived(given: unknown): Event {
 function plainFault(fault: Error): PlainError {
   if (fault instanceof TimewireError) return fault.plain();
   return { code: "not_connected", message: fault.message, fields: {}, retry: true };
-}
-
-function isSame(one: Standing, other: Standing): boolean {
-  return one.user === other.user && one.state === other.state && one.outbox === other.outbox;
 }

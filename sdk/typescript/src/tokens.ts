@@ -9,27 +9,27 @@ const MAX_REFUSALS = 3;
 export type TokenSource = string | (() => string | Promise<string>);
 
 export class Tokens {
-  private known = "";
-  private refusals = 0;
+  #known = "";
+  #refusals = 0;
 
   constructor(private readonly source: TokenSource) {}
 
   /** The token. Throws `not_connected` when none can be had now. */
   async get(): Promise<string> {
-    this.known ||= typeof this.source === "string" ? this.source : await fetched(this.source);
-    return this.known;
+    this.#known ||= typeof this.source === "string" ? this.source : await fetched(this.source);
+    return this.#known;
   }
 
   /** The server wants another token; false when there is none to be had. */
   renew(): boolean {
-    this.refusals += 1;
-    this.known = "";
-    return typeof this.source !== "string" && this.refusals <= MAX_REFUSALS;
+    this.#refusals += 1;
+    this.#known = "";
+    return typeof this.source !== "string" && this.#refusals <= MAX_REFUSALS;
   }
 
   /** The server has taken the token. */
   accepted(): void {
-    this.refusals = 0;
+    this.#refusals = 0;
   }
 }
 
