@@ -22,7 +22,7 @@ from timewire.index import SearchIndex
 from timewire.log import MessageLog
 from timewire.metrics import INDEX_DOCUMENTS, INDEX_LAG, INDEX_POSITION, INDEX_UNREADABLE
 from timewire.model import Ref, Seq, Stored
-from timewire.search.documents import document, revised
+from timewire.search.documents import audience_change, document, revised
 from timewire.search.scopes import Scopes
 
 PIECE_MESSAGES: Final = 100
@@ -188,6 +188,9 @@ class Indexer:
         for start in range(0, len(batch), PIECE_MESSAGES):
             began = monotonic()
             piece = batch[start : start + PIECE_MESSAGES]
+            for one in piece:
+                if (joined := audience_change(one)) is not None:
+                    self._scopes.changed(one.seq, one.conversation, joined)
             changed, gone = await self._changed(piece)
             pairs = [(one, await self._audience(one)) for one in (*piece, *changed)]
             documents = await asyncio.to_thread(_documents, pairs)
