@@ -36,8 +36,8 @@ A list is written with commas in the environment: `TIMEWIRE_ORIGINS=https://a.ex
 On the command line its flag is repeated. Secrets cannot be given on the command line, where other
 users of the machine could see them: use the environment, the file, or the data directory.
 
-The commands that act for a user (`send`, `tail`, `history`, `search`,
-`create`, `chat`) also read `TIMEWIRE_URL`, `TIMEWIRE_TOKEN` and `TIMEWIRE_USER`; `timewire send --help` says more.
+The commands that act for a user (`send`, `tail`, `history`, `search` ...) also read
+`TIMEWIRE_URL`, `TIMEWIRE_TOKEN` and `TIMEWIRE_USER`; `timewire send --help` says more.
 """
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from timewire.errors import CODES, TimewireError
+from timewire.kinds import SCHEMAS
+from timewire.model import Forward
 from timewire.protocol import (
     SUBPROTOCOLS,
     VERSION,
@@ -72,15 +74,46 @@ first: until then, for ten seconds at most, later sends of the connection are re
 connection keep their order. When an ack came before another send began, its message is before.
 
 **Messages.** `{{conversation, seq, time, from, id, kind, body, sent}}`: `time` is the server's (ms
-since 1970), `sent` the device's own logical time. Kinds are yours, but for those that the server
-writes: `created` (body `{{kind, members, title}}`), `members` (body `{{joined, left}}`) and `read`
-(body `{{conversation, seq}}`, in one's own `self:` conversation, so that all of one's devices
-agree). A message whose content was removed has only its place and time left.
+since 1970), `sent` the device's own logical time. A message that answers another one has `reply`,
+one that speaks to members `mentions` (`*`: all), one that is passed on `forward`, one with a
+limited life `expires`. A message whose content is gone has only its place and time left.
+
+**Kinds.** Bodies of `text`, `image`, `file`, `audio`, `video` and `location` are checked, see
+*Bodies* below; they may have more keys. Other kinds are yours, with any body, but for those that
+only the server writes: what these say has happened, to everybody at the same place in the order.
+
+| kind | body | what it says |
+|---|---|---|
+| `created` | `{{kind, members, title?, history?, invite?}}` | it begins; the sender owns a group |
+| `members` | `{{joined, left}}` | the first message of some, the last of others |
+| `updated` | `{{title?, history?, invite?}}` | new title or settings of a group |
+| `role` | `{{user, role}}` | a member is `owner`, `admin` or `member` now |
+| `banned` | `{{users, on}}` | they have left and cannot be added, or can be again |
+| `muted` | `{{user, until}}` | a member may not say anything until a time; 0 lifts it |
+| `edited` | `{{seq, body}}` | a message says something else now |
+| `recalled` | `{{seq}}` | what a message said is gone, and what its edits said |
+| `reaction` | `{{seq, emoji, on}}` | the sender has put an emoji to a message, or taken it back |
+| `pinned` | `{{seq, on}}` | a message is kept in sight, or no longer |
+| `read` | `{{conversation, seq}}` | in one's own `self:` conversation: read up to there |
+| `hidden` | `{{conversation, seq}}` | there too: one does not want to see a message any more |
+| `blocked` | `{{user, on}}` | there too: one takes no messages from a user, or does again |
+
+**Changed messages.** The server changes the message itself, so history and a late sync show how it
+is now, and tells those who have it already by one more message. `version` is the SeqId of the
+newest change that a message shows, `edits` those of its edits, `edited` the time of the last one,
+`reactions` who has put which emoji to it. So a device applies a change to what it has when the
+change's `seq` is larger than the message's `version` was when it came, in the order of `seq`: of
+two edits, and of a user's reactions with one emoji, the last one holds. What is recalled never
+comes back.
 
 **Conversations.** `direct:alice:bob` (names sorted) comes into being by its first message, and
 `self:alice` likewise; any other name is a group that somebody creates. Members get what is said
 from the message of their joining to that of their leaving, both included, by push, sync and
-history alike.
+history alike. With `history: "all"` members can also read in history what was said before.
+
+**Rights.** Who makes a group owns it. Owners give roles; owners and admins remove, ban and mute
+members, change settings, pin, and recall what others said; admins cannot do that to owners and
+admins. Members add others, unless `invite` is `admins`. The last owner cannot leave others behind.
 
 **Searching.** `search` finds messages by words and fields, within the same windows as history;
 [SEARCH.md](SEARCH.md) says what to write and what is found.
@@ -108,15 +141,19 @@ def document() -> str:
     for frame in get_args(ServerFrame):
         lines += struct(frame)
     lines += ["## Parts of frames", ""]
-    for part in (Cursor, Limits, ConversationState):
+    for part in (Cursor, Limits, Forward, ConversationState):
         lines += struct(part)
+    lines += ["## Bodies", ""]
+    for name, body in SCHEMAS.items():
+        lines += struct(body, f"`{name}`")
     return "\n".join(lines + closing() + errors())
 
 
-def struct(frame: type[msgspec.Struct]) -> list[str]:
+def struct(frame: type[msgspec.Struct], title: str = "") -> list[str]:
     """A heading, the docstring, and a table of the fields of one struct."""
     tag = frame.__struct_config__.tag
-    lines = [f"### `{tag}`" if tag else f"### {frame.__name__}", "", prose(frame), ""]
+    title = title or (f"`{tag}`" if tag else frame.__name__)
+    lines = [f"### {title}", "", prose(frame), ""]
     fields = msgspec.structs.fields(frame)
     if fields:
         lines += ["| field | type | default |", "|---|---|---|"]
@@ -133,8 +170,16 @@ def kind(annotation: Any) -> str:
     """A field's type in JSON's words."""
     if get_origin(annotation) is Annotated:
         annotation, meta = get_args(annotation)
+        if meta.max_length is not None:
+            return f"{kind(annotation)}, {meta.min_length} to {meta.max_length} characters"
         return f"{kind(annotation)}, {meta.ge} to {meta.le}"
-    names = {str: "text", int: "whole number", bool: "true or false", msgspec.Raw: "message"}
+    names = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        msgspec.Raw: "message",
+    }
     if annotation in names:
         return names[annotation]
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):

@@ -35,9 +35,10 @@ from bench.wire import (  # noqa: E402
     send_template,
 )
 from timewire.coding import JSON  # noqa: E402
+from timewire.commands import Send  # noqa: E402
 from timewire.model import encode_stored, message_head, message_json  # noqa: E402
 from timewire.outbox import PING_FRAME, frame  # noqa: E402
-from timewire.protocol import Ack, At, Live, Send  # noqa: E402
+from timewire.protocol import Ack, At, Live  # noqa: E402
 
 
 class Wire(asyncio.Transport):
@@ -71,7 +72,7 @@ def ack(number: int, seq: int = 7) -> bytes:
 
 def push(number: int, seq: int = 7) -> bytes:
     payload = encode_stored("alice", f"{number:010d}", "text", {"text": f"{number:010d}xxx"})
-    message = message_json(message_head("direct:alice:bob"), seq, 1_700_000_000_000, payload)
+    message = message_json(message_head("direct:alice:bob"), seq, 1_700_000_000_000, payload, 0)
     return JSON.push(str(seq), message)
 
 

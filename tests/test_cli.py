@@ -289,14 +289,14 @@ def test_search_and_reindex(served: Served) -> None:
 def test_send_and_history(served: Served) -> None:
     assert len(served.lines("create", "h1", "bob", "--title", "First", user="alice")) == 1
     [first] = served.lines("send", "h1", "hello", user="alice")
-    [second] = served.lines("send", "h1", "--kind", "image", "--body", '{"u": 1}', user="bob")
+    [second] = served.lines("send", "h1", "--kind", "note", "--body", '{"u": 1}', user="bob")
     assert int(first) < int(second)
 
     shown = served.lines("history", "h1", user="bob")
     assert [line.partition("  h1  ")[2] for line in shown] == [
         "alice made this group “First”: alice, bob",
         "alice: hello",
-        'bob: [image] {"u":1}',
+        'bob: [note] {"u":1}',
     ]
     assert served.lines("history", "h1", "--limit", "1", user="bob") == shown[-1:]
     assert served.lines("history", "h1", "--after", first, user="bob") == shown[-1:]

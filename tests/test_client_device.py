@@ -30,9 +30,10 @@ from timewire.client import (
 )
 from timewire.client import session as session_module
 from timewire.client.store import Change
+from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Cursor, Send
+from timewire.protocol import Cursor
 from timewire.server import Server
 from timewire.testing.servers import ServerProcess, running_server, serving
 
@@ -116,10 +117,10 @@ async def test_a_message_goes_to_the_other_one_and_comes_back_as_acked(server: S
 async def test_any_json_object_is_a_body(server: Server, codec: Any) -> None:
     body = {"url": "https://example.com/a.png", "size": [640, 480], "深": {"x": None, "y": 1.5}}
     async with device(server, "alice", codec=codec) as alice, device(server, "bob") as bob:
-        await alice.send("direct:alice:bob", body, kind="image", ack="synced")
+        await alice.send("direct:alice:bob", body, kind="picture", ack="synced")
         assert (await received(bob, 2))[1].body == body
         [kept] = alice.kept("direct:alice:bob", limit=1)
-        assert (kept.body, kept.kind) == (body, "image")
+        assert (kept.body, kept.kind) == (body, "picture")
 
 
 async def test_every_command_looks_the_same_to_its_device_and_to_all_others(
@@ -133,12 +134,25 @@ async def test_every_command_looks_the_same_to_its_device_and_to_all_others(
         await alice.add("team", ["dave", "dave"])
         sent = await alice.send("team", "hello")
         await alice.mark_read("team", sent.seq)
-        await alice.remove("team", ["bob"])
+        await alice.edit("team", sent.seq, "hello!")
+        await alice.react("team", sent.seq, "👍")
+        await alice.pin("team", sent.seq)
+        await alice.update("team", title="Our team")
+        await alice.mute("team", "bob", 2_000_000_000_000)
+        await alice.ban("team", ["carol"])
+        await alice.ban("team", ["carol"], on=False)
+        await alice.block("eve")
+        await alice.hide("team", sent.seq)
+        await alice.recall("team", sent.seq)
+        await alice.remove("team", ["dave"])
+        await alice.role("team", "bob", "owner")
         await alice.leave("team")
-        own = await next_events(alice, lambda event: isinstance(event, Acked), 6)
-        there = [one for one in await received(phone, 7) if one.id]
+        kinds = ["created", "members", "text", "read", "edited", "reaction", "pinned", "updated"]
+        kinds += ["muted", "banned", "banned", "blocked", "hidden", "recalled", "members", "role"]
+        kinds += ["members"]
+        own = await next_events(alice, lambda event: isinstance(event, Acked), len(kinds))
+        there = [one for one in await received(phone, len(kinds) + 1) if one.id]
         assert [event.message for event in own] == there
-        kinds = ["created", "members", "text", "read", "members", "members"]
         assert [one.kind for one in there] == kinds
         assert phone.read_mark("team") == alice.read_mark("team") == sent.seq
 

@@ -56,7 +56,9 @@ async def rebuilt(library: Library, store: MemoryStore) -> tuple[list[Message], 
     messages: list[Message] = []
     marks: dict[str, Seq] = {}
 
-    async def fetched(some: Sequence[Message], read: dict[str, Seq]) -> None:
+    async def fetched(
+        some: Sequence[Message], read: dict[str, Seq], begins: dict[str, Seq]
+    ) -> None:
         messages.extend(some)
         marks.update(read)
 

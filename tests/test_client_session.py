@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from timewire import commands
 from timewire import protocol as wire
 from timewire.client import session as session_module
 from timewire.client.events import (
@@ -32,10 +33,12 @@ from timewire.client.events import (
     Reset,
 )
 from timewire.client.session import Effects, Session, State
-from timewire.client.store import Change, MemoryStore, Owner, Saved, SqliteStore, Store
+from timewire.client.sqlite_store import SqliteStore
+from timewire.client.store import Change, MemoryStore, Owner, Saved, Store
+from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, Retryable, TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Cursor, Send
+from timewire.protocol import Cursor
 
 LIMITS = wire.Limits(frame_bytes=4096, body_bytes=1024, page_entries=50, sends_in_flight=3)
 
@@ -184,15 +187,20 @@ def test_an_ack_makes_the_message() -> None:
     ("command", "conversation", "kind", "body"),
     [
         (
-            wire.Create("a", "team", ["bob", "alice", "bob"], "Team"),
+            commands.Create("a", "team", ["bob", "alice", "bob"], "Team"),
             "team",
             "created",
             {"kind": "group", "members": ["alice", "bob"], "title": "Team"},
         ),
-        (wire.Add("a", "team", ["eve", "eve"]), "team", "members", {"joined": ["eve"], "left": []}),
-        (wire.Remove("a", "team", ["bob"]), "team", "members", {"joined": [], "left": ["bob"]}),
         (
-            wire.MarkRead("a", "team", 5),
+            commands.Add("a", "team", ["eve", "eve"]),
+            "team",
+            "members",
+            {"joined": ["eve"], "left": []},
+        ),
+        (commands.Remove("a", "team", ["bob"]), "team", "members", {"joined": [], "left": ["bob"]}),
+        (
+            commands.MarkRead("a", "team", 5),
             "self:alice",
             "read",
             {"conversation": "team", "seq": 5},
@@ -425,7 +433,7 @@ def test_while_it_is_rebuilt_a_device_takes_no_pushes_but_answers() -> None:
 def test_after_the_rebuild_all_that_was_let_go_comes_again() -> None:
     session = resetting()
     played(session, push(message(91)))
-    session.fetched([message(80), message(81)], {"team": 80})
+    session.fetched([message(80), message(81)], {"team": 80}, {})
     done = session.effects()
     assert done.change == Change(
         arrivals=[Received(message(80)), Received(message(81))], marks={"team": 80}
@@ -783,7 +791,7 @@ class Devices(RuleBasedStateMachine):
         """History comes all at once here, up to the head: further than the cursor."""
         self.rebuilding = False
         # One's own unacked messages are in history too.
-        self.session.fetched(self.server.log, {})
+        self.session.fetched(self.server.log, {}, {})
         self.act()
         self.session.rebuilt()
         self.act()

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from timewire.client import store as store_module
 from timewire.client.events import Acked, Received
-from timewire.client.store import Change, MemoryStore, Owner, Saved, SqliteStore, Store
+from timewire.client.sqlite_store import SqliteStore
+from timewire.client.store import Change, MemoryStore, Owner, Saved, Store
+from timewire.commands import Create, MarkRead, Send
 from timewire.errors import TimewireError, Unusable
 from timewire.model import Message
-from timewire.protocol import Create, Cursor, MarkRead, Send
+from timewire.protocol import Cursor
 
 Open = Callable[[], Store]
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import WSMsgType, web
 
-from timewire import coding
+from timewire import coding, commands
 from timewire import protocol as wire
 from timewire.client import transport
 from timewire.client.transport import Backoff, Dialer, Link, socket_url
@@ -91,7 +91,11 @@ async def test_frames_go_both_ways_in_order(serve: Serve, dial: Open, codec: cod
             await (ws.send_str(answer.decode()) if codec.text else ws.send_bytes(answer))
 
     link = await dial(await serve(script), codec)
-    sent = [wire.Hello("token", "laptop"), wire.Credit(2), wire.Send("1", "team", {"text": "嗨"})]
+    sent = [
+        wire.Hello("token", "laptop"),
+        wire.Credit(2),
+        commands.Send("1", "team", {"text": "嗨"}),
+    ]
     for frame in sent:
         link.send(frame)
     received = await everything(link)

@@ -8,6 +8,9 @@ from timewire.testing.contracts import (
     BUCKET_MS,
     KEYS_DAYS,
     BusContract,
+    ChangeCrashContract,
+    ChangeReopenContract,
+    ConversationChangeContract,
     CrashingStoresPlace,
     CrashingTimelinesPlace,
     DirectoryContract,
@@ -22,6 +25,7 @@ from timewire.testing.contracts import (
     LogReopenContract,
     MessageLogContract,
     Place,
+    RevisionContract,
     TimelineCrashContract,
     TimelineReopenContract,
     TimelineStoreContract,
@@ -116,6 +120,22 @@ class TestInboxReopened(InboxReopenContract):
 
 
 class TestInboxCrashed(InboxCrashContract):
+    place = MemoryPlace
+
+
+class TestRevisions(RevisionContract):
+    place = MemoryPlace
+
+
+class TestConversationChanges(ConversationChangeContract):
+    place = MemoryPlace
+
+
+class TestChangesReopened(ChangeReopenContract):
+    place = MemoryPlace
+
+
+class TestChangesCrashed(ChangeCrashContract):
     place = MemoryPlace
 
 

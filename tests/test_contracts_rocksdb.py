@@ -18,6 +18,9 @@ from timewire.clock import Clock
 from timewire.testing.contracts import (
     BUCKET_MS,
     KEYS_DAYS,
+    ChangeCrashContract,
+    ChangeReopenContract,
+    ConversationChangeContract,
     CrashingStoresPlace,
     CrashingTimelinesPlace,
     DamagingTimelinesPlace,
@@ -32,6 +35,7 @@ from timewire.testing.contracts import (
     LogOriginContract,
     LogReopenContract,
     MessageLogContract,
+    RevisionContract,
     TimelineCrashContract,
     TimelineDamageContract,
     TimelineReopenContract,
@@ -164,6 +168,22 @@ class TestInboxReopened(InboxReopenContract):
 
 
 class TestInboxCrashed(InboxCrashContract):
+    place = RocksPlace
+
+
+class TestRevisions(RevisionContract):
+    place = RocksPlace
+
+
+class TestConversationChanges(ConversationChangeContract):
+    place = RocksPlace
+
+
+class TestChangesReopened(ChangeReopenContract):
+    place = RocksPlace
+
+
+class TestChangesCrashed(ChangeCrashContract):
     place = RocksPlace
 
 

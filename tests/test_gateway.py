@@ -530,7 +530,6 @@ async def test_a_message_reaches_every_device_but_the_one_it_came_from(house: Ho
             "id": "1",
             "kind": "text",
             "body": {"text": "1"},
-            "sent": 0,
         }
     for device in (alice, eve):
         await device.send("ping", id="p")

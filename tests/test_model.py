@@ -8,13 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timewire.errors import Invalid, NotFound
+from timewire.kinds import MAX_BODY_DEPTH, check_body, check_kind
 from timewire.model import (
     CONTROL_KINDS,
-    MAX_BODY_DEPTH,
-    MAX_ID_BYTES,
-    MAX_NAME_BYTES,
     MAX_SEQ,
-    MAX_TIMELINE_BYTES,
     Change,
     Conversation,
     Created,
@@ -22,18 +19,21 @@ from timewire.model import (
     Message,
     Read,
     Window,
-    check_body,
-    check_id,
-    check_kind,
-    check_name,
-    check_timeline,
     decode_message,
-    direct,
     encode_change,
     encode_stored,
-    implied_members,
     message_head,
     message_json,
+)
+from timewire.names import (
+    MAX_ID_BYTES,
+    MAX_NAME_BYTES,
+    MAX_TIMELINE_BYTES,
+    check_id,
+    check_name,
+    check_timeline,
+    direct,
+    implied_members,
 )
 
 USERS = st.sampled_from(["alice", "bob", "carol", "群"])
@@ -69,7 +69,7 @@ def test_a_window_holds_both_its_ends(
 
 
 def test_a_conversation_begins_with_its_first_members() -> None:
-    team = Conversation.make("team", 7, Created("group", ["bob", "alice"], "The team"))
+    team = Conversation.make("team", 7, Created("group", ["bob", "alice"], "The team"), "alice")
     assert (team.name, team.kind, team.title) == ("team", "group", "The team")
     assert (team.created, team.changed) == (7, 7)
     assert team.present() == ["bob", "alice"]
@@ -79,7 +79,7 @@ def test_a_conversation_begins_with_its_first_members() -> None:
 
 
 def test_members_join_and_leave_once() -> None:
-    team = Conversation.make("team", 1, Created("group", ["alice", "bob"]))
+    team = Conversation.make("team", 1, Created("group", ["alice", "bob"]), "alice")
 
     assert team.apply(3, Members(joined=["carol", "alice", "carol"], left=["bob", "dave"])) == [
         "carol",
@@ -99,7 +99,7 @@ def test_members_join_and_leave_once() -> None:
 
 @given(st.lists(st.tuples(st.lists(USERS, max_size=3), st.lists(USERS, max_size=3)), max_size=8))
 def test_members_at_any_time_are_those_of_then(changes: list[tuple[list[str], list[str]]]) -> None:
-    team = Conversation.make("team", 1, Created("group", ["alice"]))
+    team = Conversation.make("team", 1, Created("group", ["alice"]), "alice")
     members, at = {"alice"}, {1: {"alice"}}
     for seq, (joined, left) in enumerate(changes, 2):
         members |= set(joined)
@@ -121,7 +121,7 @@ def test_a_spliced_message_is_the_message(
     conversation: str, seq: int, time: int, body: dict[str, Any], sender: str
 ) -> None:
     payload = encode_stored(sender, "id 1", "text", body, sent=5)
-    spliced = message_json(message_head(conversation), seq, time, payload)
+    spliced = message_json(message_head(conversation), seq, time, payload, 0)
 
     assert decode_message(spliced) == Message(
         conversation, seq, time, sender, "id 1", "text", body, 5
@@ -139,7 +139,7 @@ def test_a_spliced_message_is_the_message(
 
 
 def test_a_redacted_message_has_its_place_only() -> None:
-    spliced = message_json(message_head('a "team"'), 3, 9, b"")
+    spliced = message_json(message_head('a "team"'), 3, 9, b"", 0)
     assert json.loads(spliced) == {"conversation": 'a "team"', "seq": 3, "time": 9}
     assert decode_message(spliced) == Message('a "team"', 3, 9)
 
@@ -157,7 +157,7 @@ def test_a_redacted_message_has_its_place_only() -> None:
 )
 def test_a_change_is_stored_as_a_control_message(change: Change, body: dict[str, Any]) -> None:
     payload = encode_change("alice", "1", change)
-    message = decode_message(message_json(message_head("team"), 1, 2, payload))
+    message = decode_message(message_json(message_head("team"), 1, 2, payload, 0))
     assert (message.sender, message.id, message.body) == ("alice", "1", body)
     assert message.kind in CONTROL_KINDS
     assert message.kind == type(change).__struct_config__.tag

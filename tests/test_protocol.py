@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timewire.coding import CODECS, JSON, MSGPACK, Codec
+from timewire.commands import Frame, Send
 from timewire.errors import CODES, Invalid, error
 from timewire.model import decode_message, encode_stored, message_head, message_json
 from timewire.protocol import (
@@ -22,7 +23,6 @@ from timewire.protocol import (
     ConversationState,
     Credit,
     Cursor,
-    Frame,
     GetHistory,
     Hello,
     HistoryPage,
@@ -30,7 +30,6 @@ from timewire.protocol import (
     Ping,
     Problem,
     Push,
-    Send,
     ServerFrame,
     SyncPage,
     advice,
@@ -52,7 +51,7 @@ VALUES = st.recursive(
 BODIES = st.dictionaries(TEXTS, VALUES, max_size=4)
 MESSAGES = st.builds(
     lambda conversation, seq, body: message_json(
-        message_head(conversation), seq, 5, encode_stored("alice", "1", "text", body)
+        message_head(conversation), seq, 5, encode_stored("alice", "1", "text", body), 0
     ),
     TEXTS,
     st.integers(1, 2**63 - 1),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timewire import queries as module
+from timewire import unread
 from timewire.backends.memory import MemoryStore
 from timewire.errors import TimewireError
 from timewire.model import (
@@ -353,7 +354,7 @@ async def test_unread_is_exact_however_many(archive: Archive) -> None:
 async def test_counts_that_are_not_remembered_are_counted_again(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_COUNTS_KEPT", 1)
+    monkeypatch.setattr(unread, "MAX_COUNTS_KEPT", 1)
     for name in ("a", "b", "c"):
         await archive.group(name, "alice", "bob")
         await archive.say(name)

@@ -8,13 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from timewire.commands import Create, Send
 from timewire.errors import TimewireError, error
 from timewire.protocol import (
     Ack,
     Behind,
     ClientFrame,
     CloseCode,
-    Create,
     Credit,
     Cursor,
     GetHistory,
@@ -27,7 +27,6 @@ from timewire.protocol import (
     Pong,
     Problem,
     Reset,
-    Send,
     SyncPage,
     Welcome,
 )

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timewire.errors import Invalid
-from timewire.model import Message, direct
+from timewire.model import Message
+from timewire.names import direct
 from timewire.showing import MAX_NAMES, content, label, line, marked, moment, printable, resolve
 
 NAMES = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)

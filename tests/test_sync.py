@@ -23,7 +23,7 @@ class Post:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
-        self.sync = Sync(self.store.log, self.store.inbox)
+        self.sync = Sync(self.store.log, self.store.inbox, directory=self.store.directory)
 
     async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
         """Store messages and put them into these inboxes; the last one's SeqId."""
@@ -94,7 +94,7 @@ async def test_a_cursor_of_someone_else_is_not_served(post: Post) -> None:
 
 async def test_a_cursor_of_another_log_is_not_served(post: Post) -> None:
     assert post.locate("alice", Post().sync.base("alice"), "0") == "other_log"
-    again = Sync(post.store.reopened().log, post.store.inbox)
+    again = Sync(post.store.reopened().log, post.store.inbox, directory=post.store.directory)
     assert again.base("alice") == post.sync.base("alice")
 
 

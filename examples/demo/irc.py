@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from timewire.model import MAX_NAME_BYTES
+from timewire.names import MAX_NAME_BYTES
 
 _SAID = re.compile(r"\[(\d\d):(\d\d)\]\s+<([^>\s]+)> ?(.*)")
 _ACTED = re.compile(r"\[(\d\d):(\d\d)\]\s+\* (\S+) (.*)")

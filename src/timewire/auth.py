@@ -19,7 +19,7 @@ import msgspec
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.errors import TimewireError, error
-from timewire.model import check_name
+from timewire.names import check_name
 
 ALGORITHM: Final = "HS256"
 MAX_TOKEN_BYTES: Final = 4096

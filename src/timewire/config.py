@@ -105,6 +105,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     members: Annotated[
         int, Meta(ge=2, le=10_000_000, description="Most members that a group may have.")
     ] = 100_000
+    edit_minutes: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=5_256_000,
+            description="How long the author of a message may edit or recall it; 0: for ever. "
+            "Owners and admins of a group may always recall.",
+        ),
+    ] = 0.0
 
     sends_in_flight: Annotated[
         int,

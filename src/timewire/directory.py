@@ -1,8 +1,9 @@
 """Port: who is there: users, their devices, conversations, members with windows, read marks.
 
-The directory is a projection of the log: conversations, members and read marks change only by the
-changes that messages carry (``model.Change``), in the commit that stores the message.  So it can
-always be made again, and who gets what is decided by the log alone.
+The directory is a projection of the log: conversations, members, read marks and what users hide or
+block change only by the changes that messages carry (``model.Change``, ``changes.apply``), in the
+commit that stores the message.  So it can always be made again, and who gets what is decided by the
+log alone.
 
 What every backend promises:
 
@@ -10,7 +11,7 @@ What every backend promises:
   windows with SeqIds that are durable, so they never see too much.
 - *Exact windows.*  A member who joins with message s has the window from s; for one who leaves with
   message s, s is the last.  Someone may have several windows.  Windows are never forgotten.
-- *Marks.*  A read mark only grows.
+- *Marks.*  A read mark only grows.  What is hidden once stays hidden.
 - *Bounded.*  What is cached has a limit; lists come in pages.
 """
 
@@ -37,6 +38,8 @@ class Membership(msgspec.Struct, frozen=True):
     conversation: str
     windows: list[Window]
     read: Seq
+    hidden: int = 0
+    """How many of its messages the user has hidden."""
 
 
 class Directory(Protocol):
@@ -71,6 +74,14 @@ class Directory(Protocol):
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
         """How far the user has read the conversation; 0 at first."""
+        ...
+
+    async def hidden(self, user: str, conversation: str, seqs: Sequence[Seq]) -> set[Seq]:
+        """Those of these messages that the user has hidden; at most ``MAX_PAGE_ENTRIES``."""
+        ...
+
+    async def blocks(self, user: str, other: str) -> bool:
+        """Whether the user takes no messages from the other one."""
         ...
 
     async def seen(self, user: str, device: str, time: int) -> None:

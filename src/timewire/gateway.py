@@ -19,11 +19,13 @@ from aiohttp import WSMsgType, web
 from timewire.auth import Claims
 from timewire.clock import Clock
 from timewire.coding import CODECS
+from timewire.commands import Command
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.hub import Hub
 from timewire.metrics import BEHIND, PAGES, RESETS
-from timewire.model import Seq, check_name
+from timewire.model import Seq
+from timewire.names import check_name
 from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
 from timewire.protocol import (
     COMMANDS,
@@ -32,7 +34,6 @@ from timewire.protocol import (
     Ack,
     At,
     CloseCode,
-    Command,
     Hello,
     Limits,
     Query,

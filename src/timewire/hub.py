@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from timewire.clock import Clock, wall_clock
 from timewire.coding import JSON, MSGPACK
 from timewire.inbox import Delivery
 from timewire.metrics import CONNECTIONS, PUSHES
@@ -36,8 +37,9 @@ class Receiver(Protocol):
 class Hub:
     """All connections of this process, by user and device."""
 
-    def __init__(self, position: Seq) -> None:
+    def __init__(self, position: Seq, clock: Clock = wall_clock) -> None:
         self.position = position
+        self._clock = clock
         self._online: dict[str, list[Receiver]] = {}
         self._waiting: list[tuple[Seq, asyncio.Future[None]]] = []
 
@@ -81,7 +83,7 @@ class Hub:
         The connection a message came from is passed over: its ack said it all.
         """
         online = self._online
-        pushes = 0
+        pushes, now = 0, self._clock()
         for delivery in deliveries:
             message = delivery.message
             seq, origin = message.seq, message.origin
@@ -91,7 +93,7 @@ class Hub:
                     if receiver.live and receiver is not origin:
                         data = frames.get(receiver.text)
                         if data is None:
-                            data = frames[receiver.text] = _push_frame(message, receiver.text)
+                            data = frames[receiver.text] = _push_frame(message, receiver.text, now)
                         receiver.push(data, seq)
                         pushes += 1
         self.position = position
@@ -102,8 +104,8 @@ class Hub:
                 waiter[1].set_result(None)
 
 
-def _push_frame(message: Stored, text: bool) -> bytes:
+def _push_frame(message: Stored, text: bool, now: int) -> bytes:
     """The frame that pushes a message, the same for all receivers of one coding."""
     head = message_head(message.conversation)
-    data = message_json(head, message.seq, message.time, message.payload)
+    data = message_json(head, message.seq, message.time, message.payload, now)
     return frame((JSON if text else MSGPACK).push(str(message.seq), data), text)

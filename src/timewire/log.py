@@ -14,7 +14,14 @@ What every backend promises:
 - *Exactly once.*  A draft whose (sender, id) is known gets the receipt of the first one, marked
   ``repeated``, after that one is durable; when conversation or payload differ, its place in the
   result is ``Invalid`` (id_reused), and the drafts beside it are not touched.  Keys live for the
-  configured time (30 days at least), over restarts.  A draft with an empty id has no key.
+  configured time (30 days at least), over restarts.  A draft with an empty id has no key.  What has
+  become of the message since makes no difference.
+- *Changes of messages.*  A change may rewrite one earlier message of its conversation, and redact
+  it with its edits (``changes.revisions``).  That happens in the commit which stores the change.
+  Readers may see it from its staging on, and do from when it is durable; a tail may give a message
+  as it was committed, but never what is redacted.  What was redacted stays so.  The earlier message
+  was staged by an earlier call; where there is none, nothing happens.
+- *Expiry.*  A message whose draft has ``expires`` can be redacted by ``sweep`` from then on.
 - *Time.*  A message's time never is smaller than that of the message before.
 - *Failure.*  When the store cannot write, the future raises ``Retryable`` (storage_unavailable):
   nothing of the call happened.  When it failed half-way it raises ``UnknownOutcome``
@@ -34,6 +41,7 @@ from timewire.errors import TimewireError
 from timewire.model import Draft, Receipt, Ref, Seq, Stored
 
 MAX_READ_MESSAGES: Final = 1000
+MAX_SWEEP_MESSAGES: Final = 1000
 
 
 class MessageLog(Protocol):
@@ -58,7 +66,21 @@ class MessageLog(Protocol):
         """Stage the drafts in order; done when durable, one result a draft.
 
         Only the last draft of a call may carry a change.  The caller has checked that it applies:
-        ``created`` for a conversation that does not exist, ``members`` for one that does.
+        ``created`` for a conversation that does not exist, all others for one that does.
+        """
+        ...
+
+    async def peek(self, conversation: str, seq: Seq) -> Stored | None:
+        """A message with all changes that are staged, be it durable or only staged itself.
+
+        For checking the next draft against it, not for showing it to anyone.
+        """
+        ...
+
+    async def sweep(self, now: int) -> int:
+        """Redact, durably, durable messages that have expired by a time (ms); how many.
+
+        At most ``MAX_SWEEP_MESSAGES`` at once: as many mean that there may be more.
         """
         ...
 

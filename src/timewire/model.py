@@ -1,4 +1,4 @@
-"""The nouns: entries, messages, conversations, members, and the rules for their names.
+"""The nouns: entries, messages, conversations, members.
 
 Numbers: a SeqId is a whole number from 1; 0 means "before everything".  Times are whole
 milliseconds since 1970-01-01 UTC.
@@ -6,31 +6,19 @@ milliseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
-
-from timewire.errors import error
 
 Seq = int
 """A SeqId: the position of a message in the log, and in every timeline it appears in."""
 
 MAX_SEQ: Final = 2**63 - 1
-MAX_ID_BYTES: Final = 128
-MAX_NAME_BYTES: Final = 128
-MAX_TIMELINE_BYTES: Final = 512
-MAX_BODY_DEPTH: Final = 32
 MAX_PAGE_ENTRIES: Final = 1024
 """In one page of any port.  Clients get less (``page_entries``): one more can be asked for."""
 
 MAX_MEMBERS_A_REQUEST: Final = 1000
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NOT_IN_NAMES = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff:/]")
-_KIND = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -60,8 +48,20 @@ SELF: Final = "self:"
 CREATED: Final = "created"
 MEMBERS: Final = "members"
 READ: Final = "read"
-CONTROL_KINDS: Final = frozenset({CREATED, MEMBERS, READ})
-"""Message kinds that only the server writes; each one carries a change of the directory."""
+EDITED: Final = "edited"
+RECALLED: Final = "recalled"
+REACTION: Final = "reaction"
+HIDDEN: Final = "hidden"
+
+Role = Literal["owner", "admin", "member"]
+History = Literal["joined", "all"]
+"""What members may read of a group: from their joining on, or all of it."""
+
+Inviters = Literal["members", "admins"]
+"""Who may add members to a group."""
+
+EVERYBODY: Final = "*"
+"""In place of a name among those that a message mentions: all members."""
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True):
@@ -75,12 +75,17 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
         return self.joined <= seq and (not self.left or seq <= self.left)
 
 
-class Created(msgspec.Struct, frozen=True, tag=CREATED):
-    """The first message of a conversation: it makes the conversation and its first members."""
+class Created(msgspec.Struct, frozen=True, tag=CREATED, omit_defaults=True):
+    """The first message of a conversation: it makes the conversation and its first members.
+
+    The sender owns a group that it is a member of.
+    """
 
     kind: ConversationKind
     members: list[str]
     title: str = ""
+    history: History = "joined"
+    invite: Inviters = "members"
 
 
 class Members(msgspec.Struct, frozen=True, tag=MEMBERS):
@@ -97,15 +102,99 @@ class Read(msgspec.Struct, frozen=True, tag=READ):
     seq: Seq
 
 
-Change = Created | Members | Read
-"""What a control message does to the directory, at the SeqId of the message."""
+class Updated(msgspec.Struct, frozen=True, tag="updated", omit_defaults=True):
+    """New settings of a group; what is None stays."""
+
+    title: str | None = None
+    history: History | None = None
+    invite: Inviters | None = None
+
+
+class Appointed(msgspec.Struct, frozen=True, tag="role"):
+    """A member has another role from here on."""
+
+    user: str
+    role: Role
+
+
+class Banned(msgspec.Struct, frozen=True, tag="banned"):
+    """Users who may not be members (``on``), or may again.  For members it is the last message."""
+
+    users: list[str]
+    on: bool = True
+
+
+class Muted(msgspec.Struct, frozen=True, tag="muted"):
+    """A member may not say anything until a time in ms; 0 lifts it."""
+
+    user: str
+    until: int
+
+
+class Edited(msgspec.Struct, frozen=True, tag=EDITED):
+    """An earlier message says something else now.  Of several edits the last one holds."""
+
+    seq: Seq
+    body: dict[str, Any]
+
+
+class Recalled(msgspec.Struct, frozen=True, tag=RECALLED):
+    """What an earlier message said is gone for ever, and what its edits said."""
+
+    seq: Seq
+
+
+class Reacted(msgspec.Struct, frozen=True, tag=REACTION):
+    """Its sender has put an emoji to an earlier message (``on``), or has taken it back."""
+
+    seq: Seq
+    emoji: str
+    on: bool = True
+
+
+class Pinned(msgspec.Struct, frozen=True, tag="pinned"):
+    """An earlier message is kept in sight (``on``), or no longer."""
+
+    seq: Seq
+    on: bool = True
+
+
+class Hidden(msgspec.Struct, frozen=True, tag=HIDDEN):
+    """Its sender does not want to see a message any more, on any device."""
+
+    conversation: str
+    seq: Seq
+
+
+class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
+    """Its sender takes no messages from a user (``on``), or takes them again."""
+
+    user: str
+    on: bool = True
+
+
+GroupChange = Members | Updated | Appointed | Banned | Muted
+"""What happens to a group itself."""
+
+MessageChange = Edited | Recalled | Reacted
+"""What rewrites an earlier message of the same conversation, in the same commit."""
+
+OwnChange = Read | Hidden | Blocked
+"""What concerns its sender alone: it stands in the sender's own conversation."""
+
+Change = Created | GroupChange | MessageChange | Pinned | OwnChange
+"""What a control message does, at the SeqId of the message."""
+
+CONTROL_KINDS: Final = frozenset(str(c.__struct_config__.tag) for c in get_args(Change))
+"""Message kinds that only the server writes; each one carries a change."""
 
 
 class Draft(msgspec.Struct, eq=False, gc=False):
     """A checked message on its way into the log.
 
-    ``payload`` is what will be stored, as ``encode_stored`` made it.  ``origin`` is whatever the
-    sender's side wants to find again at delivery (its connection); it is never stored.
+    ``payload`` is what will be stored, as ``encode_stored`` made it; ``expires`` is the end of its
+    life (ms; 0: none).  ``origin`` is whatever the sender's side wants to find again at delivery
+    (its connection); it is never stored.
     """
 
     conversation: str
@@ -114,6 +203,7 @@ class Draft(msgspec.Struct, eq=False, gc=False):
     payload: bytes
     change: Change | None = None
     origin: object = None
+    expires: int = 0
 
 
 class Stored(msgspec.Struct, eq=False, gc=False):
@@ -151,13 +241,28 @@ class Conversation(msgspec.Struct, eq=False):
     windows: dict[str, list[Window]]
     changed: Seq
     """SeqId of the newest change of its members."""
+    history: History = "joined"
+    invite: Inviters = "members"
+    roles: dict[str, Role] = {}
+    """Of owners and admins."""
+    banned: set[str] = set()
+    """Who may not be a member; in a direct conversation, who is blocked by the other."""
+    muted: dict[str, int] = {}
+    """Until when, in ms."""
+    pins: list[Seq] = []
+    """SeqIds of pinned messages, in the order in which they were pinned."""
     _present: list[str] | None = None
 
     @classmethod
-    def make(cls, name: str, seq: Seq, change: Created) -> Conversation:
+    def make(cls, name: str, seq: Seq, change: Created, sender: str) -> Conversation:
         """The conversation that a ``created`` message with this SeqId makes."""
         windows = {user: [Window(seq)] for user in change.members}
-        return cls(name, change.kind, change.title, seq, windows, seq)
+        made = cls(
+            name, change.kind, change.title, seq, windows, seq, change.history, change.invite
+        )
+        if change.kind == "group" and sender in windows:
+            made.roles[sender] = "owner"
+        return made
 
     def apply(self, seq: Seq, change: Members) -> list[str]:
         """Let members join and leave with a message; returns those whose windows changed.
@@ -172,12 +277,29 @@ class Conversation(msgspec.Struct, eq=False):
         for user in leaving:
             windows = self.windows[user]
             windows[-1] = Window(windows[-1].joined, seq)
+            self.roles.pop(user, None)
         return list(dict.fromkeys(joining + leaving))
+
+    def role(self, user: str) -> Role:
+        """What a member may do: that of someone who has none is ``member``."""
+        return self.roles.get(user, "member")
+
+    def readable(self, user: str) -> list[Window]:
+        """Which messages someone who is or was a member may read."""
+        windows = self.windows[user]
+        if self.history == "all":
+            return [Window(self.created, windows[-1].left)]
+        return windows
 
     def is_member(self, user: str) -> bool:
         """Whether the user is a member now."""
         windows = self.windows.get(user)
         return windows is not None and not windows[-1].left
+
+    def left(self, user: str) -> Seq:
+        """The SeqId with which someone who was a member left for good; 0 for a member."""
+        windows = self.windows.get(user)
+        return windows[-1].left if windows else 0
 
     def present(self) -> list[str]:
         """The members of now, in the order in which they first joined.  Do not change the list."""
@@ -197,21 +319,47 @@ class Conversation(msgspec.Struct, eq=False):
 # What is stored of a message, and how it is shown ----------------------------------------------
 
 
-class StoredBody(msgspec.Struct, frozen=True, rename={"sender": "from"}):
-    """The stored JSON of a message.  What the timeline knows (place, time) is not repeated."""
+class Forward(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+    """Where a message that is passed on was said first, and by whom."""
+
+    conversation: str
+    seq: Seq
+    sender: str
+
+
+class StoredBody(msgspec.Struct, frozen=True, rename={"sender": "from"}, omit_defaults=True):
+    """The stored JSON of a message.  What the timeline knows (place, time) is not repeated.
+
+    See ``Message`` for the fields.
+    """
 
     sender: str
     id: str
     kind: str
     body: dict[str, Any]
     sent: int = 0
+    reply: Seq = 0
+    mentions: list[str] = []
+    forward: Forward | None = None
+    expires: int = 0
+    version: Seq = 0
+    edited: int = 0
+    edits: list[Seq] = []
+    reactions: dict[str, list[str]] = {}
 
 
-class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}, omit_defaults=True):
     """A message as clients see it.
 
-    ``sent`` is the client's logical time (0 = not given).  A redacted message has neither body
-    nor sender's id left: kind "" and body ``{}``.
+    ``sent`` is the client's logical time (0 = not given).  ``reply``: the SeqId of the message that
+    it answers.  ``mentions``: the users it speaks to, ``*`` for all.  ``forward``: where it comes
+    from.  ``expires``: after this time (ms) nothing is left of it but its place.
+
+    What has become of it: ``version`` is the SeqId of the newest change that it shows; ``edited``
+    when it was edited last (ms), ``edits`` the SeqIds of its edits; ``reactions`` who has put which
+    emoji to it, by name.
+
+    A redacted message has neither body nor sender's id left: kind "" and body ``{}``.
     """
 
     conversation: str
@@ -222,21 +370,46 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}):
     kind: str = ""
     body: dict[str, Any] = {}
     sent: int = 0
+    reply: Seq = 0
+    mentions: list[str] = []
+    forward: Forward | None = None
+    expires: int = 0
+    version: Seq = 0
+    edited: int = 0
+    edits: list[Seq] = []
+    reactions: dict[str, list[str]] = {}
+
+
+class _Life(msgspec.Struct):
+    expires: int = 0
 
 
 _stored_encoder = msgspec.json.Encoder()
+_stored_decoder = msgspec.json.Decoder(StoredBody)
 _message_decoder = msgspec.json.Decoder(Message)
+_life_decoder = msgspec.json.Decoder(_Life)
+_EXPIRES: Final = b'"expires":'
 
 
 def encode_stored(sender: str, id: str, kind: str, body: dict[str, Any], sent: int = 0) -> bytes:
+    """The payload of the entry of a message that has only these."""
+    return encode_body(StoredBody(sender, id, kind, body, sent))
+
+
+def encode_body(body: StoredBody) -> bytes:
     """The payload of a message's entry."""
-    return _stored_encoder.encode(StoredBody(sender, id, kind, body, sent))
+    return _stored_encoder.encode(body)
 
 
-def encode_change(sender: str, id: str, change: Change) -> bytes:
+def decode_stored(payload: bytes) -> StoredBody:
+    """What is stored of a message, from the payload of its entry, which is not redacted."""
+    return _stored_decoder.decode(payload)
+
+
+def encode_change(sender: str, id: str, change: Change, expires: int = 0) -> bytes:
     """The payload of the control message that carries a change: the kind is the change's own."""
     body = msgspec.to_builtins(change)
-    return encode_stored(sender, id, body.pop("type"), body)
+    return encode_body(StoredBody(sender, id, body.pop("type"), body, expires=expires))
 
 
 @lru_cache(maxsize=65_536)
@@ -245,105 +418,23 @@ def message_head(conversation: str) -> bytes:
     return b'{"conversation":%b,"seq":' % msgspec.json.encode(conversation)
 
 
-def message_json(head: bytes, seq: Seq, time: int, payload: bytes) -> bytes:
-    """A message's JSON (see ``Message``) from its place and its stored payload, undecoded."""
-    if not payload:
+def message_json(head: bytes, seq: Seq, time: int, payload: bytes, now: int) -> bytes:
+    """A message's JSON (see ``Message``) from its place and its stored payload, undecoded.
+
+    ``now`` (ms): of what has expired by then, only the place is shown.
+    """
+    if not payload or has_expired(payload, now):
         return b'%b%d,"time":%d}' % (head, seq, time)
     return b'%b%d,"time":%d,%b' % (head, seq, time, payload[1:])
+
+
+def has_expired(payload: bytes, now: int) -> bool:
+    """Whether the life of what is stored was over at a time (ms)."""
+    if _EXPIRES not in payload:
+        return False
+    return 0 < _life_decoder.decode(payload).expires <= now
 
 
 def decode_message(data: bytes | msgspec.Raw) -> Message:
     """A ``Message`` from its JSON."""
     return _message_decoder.decode(data)
-
-
-# Names -----------------------------------------------------------------------------------------
-
-
-def check_id(id: str) -> str:
-    """A client's message id, as it was given.  Raises ``Invalid`` (bad_id)."""
-    if id.isascii() and id.isprintable() and 0 < len(id) <= MAX_ID_BYTES:
-        return id
-    if not id or _CONTROL.search(id) or len(id.encode()) > MAX_ID_BYTES:
-        raise error("bad_id", id=id[:40])
-    return id
-
-
-def check_name(name: str) -> str:
-    """A user's, device's or group's name, as it was given.  Raises ``Invalid`` (bad_name)."""
-    if not _is_name(name):
-        raise error("bad_name", name=name[:40])
-    return name
-
-
-def _is_name(name: str) -> bool:
-    """Names stand in URL paths, where "." and ".." mean something else."""
-    if not name or name in {".", ".."} or _NOT_IN_NAMES.search(name):
-        return False
-    return len(name.encode()) <= MAX_NAME_BYTES
-
-
-def check_timeline(name: str) -> str:
-    """A timeline's name, as it was given.  Raises ``Invalid`` (bad_timeline)."""
-    if not name or _CONTROL.search(name) or len(name.encode()) > MAX_TIMELINE_BYTES:
-        raise error("bad_timeline", name=name[:40])
-    return name
-
-
-def check_body(body: dict[str, Any], payload: bytes, limit_bytes: int) -> None:
-    """Refuse what readers could not take: a body too large, or nested too deeply for their parsers.
-
-    ``payload`` is the encoded message around it.  Raises ``Invalid`` (body_too_large, bad_body).
-    """
-    if len(payload) > limit_bytes and len(_stored_encoder.encode(body)) > limit_bytes:
-        raise error("body_too_large", limit=limit_bytes)
-    brackets = payload.count(b"{") + payload.count(b"[")
-    if brackets > MAX_BODY_DEPTH and _depth(body) > MAX_BODY_DEPTH:
-        raise error("bad_body", reason=f"nested more than {MAX_BODY_DEPTH} deep")
-
-
-def _depth(value: Any) -> int:
-    depth = 0
-    level: list[Any] = [value]
-    while level:
-        depth += 1
-        level = [part for item in level for part in _parts(item) if isinstance(part, dict | list)]
-    return depth
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value  # pyright: ignore
-
-
-@lru_cache(maxsize=1024)
-def check_kind(kind: str) -> str:
-    """A kind that clients may send, as it was given.  Raises ``Invalid`` (bad_kind)."""
-    if not _KIND.fullmatch(kind) or kind in CONTROL_KINDS:
-        raise error("bad_kind", kind=kind[:40])
-    return kind
-
-
-def direct(one: str, other: str) -> str:
-    """The name of the direct conversation of two users, whoever asks; with oneself, one's own."""
-    if one == other:
-        return SELF + check_name(one)
-    first, second = sorted((check_name(one), check_name(other)))
-    return f"{DIRECT}{first}:{second}"
-
-
-def implied_members(conversation: str) -> list[str] | None:
-    """Who belongs to a direct or self conversation, read from its name; None for a group's.
-
-    Raises ``NotFound`` (unknown_conversation) for a name that looks direct but is not well formed.
-    """
-    if conversation.startswith(SELF):
-        members = [conversation.removeprefix(SELF)]
-    elif conversation.startswith(DIRECT):
-        members = conversation.removeprefix(DIRECT).split(":")
-        if len(members) != 2 or members[0] >= members[1]:
-            raise error("unknown_conversation", conversation=conversation[:300])
-    else:
-        return None
-    if not all(_is_name(member) for member in members):
-        raise error("unknown_conversation", conversation=conversation[:300])
-    return members

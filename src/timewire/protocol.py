@@ -2,29 +2,24 @@
 
 A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its
 own choice, and the answer (or ``error``) carries the same.  docs/PROTOCOL.md and the OpenAPI page
-are made from these structs.
-How frames become bytes stands in ``timewire.coding``.
+are made from these structs.  Those that change something stand in ``timewire.commands``; how all
+become bytes stands in ``timewire.coding``.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from timewire.commands import Command, Frame, Id
 from timewire.errors import TimewireError
 from timewire.finding import Match, Order
-from timewire.model import ConversationKind, Message, Seq
+from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
-
-Id = str
-LogicalTime = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""A device's own count or clock: a number that every language has."""
-
-AckLevel = Literal["stored", "synced"]
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -36,10 +31,6 @@ class Cursor(msgspec.Struct, frozen=True):
 
     base: str
     pos: str
-
-
-class Frame(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
-    """Base of all frames."""
 
 
 # From the device -------------------------------------------------------------------------------
@@ -61,55 +52,6 @@ class Credit(Frame, tag="credit"):
     """The device has stored this many pages; the server may send as many more."""
 
     pages: int = 1
-
-
-class Send(Frame, tag="send"):
-    """A message.  Repeat it with the same ``id`` until it is acked: it will be there once.
-
-    ``to`` is a conversation; a ``direct:`` one comes into being by its first message.  ``sent`` is
-    the device's own logical time (any growing number).  ``ack``: when to answer, once the message
-    is stored, or once it is also in every inbox (synced).
-    """
-
-    id: Id
-    to: str
-    body: dict[str, Any]
-    kind: str = "text"
-    sent: LogicalTime = 0
-    ack: AckLevel = "stored"
-
-
-class Create(Frame, tag="create"):
-    """Make a group with its first members (the maker is one).  Answer: ``ack``."""
-
-    id: Id
-    conversation: str
-    members: list[str] = []
-    title: str = ""
-
-
-class Add(Frame, tag="add"):
-    """Add members to a group that one is a member of.  Answer: ``ack``."""
-
-    id: Id
-    conversation: str
-    users: list[str]
-
-
-class Remove(Frame, tag="remove"):
-    """Remove members from a group; removing oneself is leaving.  Answer: ``ack``."""
-
-    id: Id
-    conversation: str
-    users: list[str]
-
-
-class MarkRead(Frame, tag="read"):
-    """The user has read the conversation up to a SeqId.  Answer: ``ack``."""
-
-    id: Id
-    conversation: str
-    seq: Seq
 
 
 class GetHistory(Frame, tag="history"):
@@ -138,6 +80,19 @@ class ListMembers(Frame, tag="members"):
 
     id: Id
     conversation: str
+    after: str = ""
+    limit: int = 100
+
+
+class ReadBy(Frame, tag="read_by"):
+    """Which members, by name, past ``after``, have read a message, beside its author.
+
+    For direct conversations and for groups of at most 500.  Answer: ``reader_page``.
+    """
+
+    id: Id
+    conversation: str
+    seq: Seq
     after: str = ""
     limit: int = 100
 
@@ -177,10 +132,10 @@ class Ping(Frame, tag="ping"):
     id: Id = ""
 
 
-Command = Send | Create | Add | Remove | MarkRead
-"""What changes something: answered by ``ack``, safe to repeat."""
+Listing = GetHistory | ListConversations | ListMembers | ReadBy
+"""What asks for a stretch of what is stored."""
 
-Query = GetHistory | ListConversations | ListMembers | Search
+Query = Listing | Search
 """What asks for something that is stored."""
 
 ClientFrame = Hello | Credit | Command | Query | Ping
@@ -279,17 +234,28 @@ class Problem(Frame, tag="error"):
     fields: dict[str, Any] = {}
 
 
+WhyEmpty = Literal["before_joining", "after_leaving"]
+
+
 class HistoryPage(Frame, tag="history_page"):
-    """Answer to ``history``, in the order asked for.  ``has_more``: in that direction."""
+    """Answer to ``history``, in the order asked for.  ``has_more``: in that direction.
+
+    ``why``: there are messages, but one may not read them.
+    """
 
     id: Id
     conversation: str
     messages: list[msgspec.Raw]
     has_more: bool
+    why: WhyEmpty | None = None
 
 
 class ConversationState(msgspec.Struct, frozen=True):
-    """A conversation as its member sees it.  ``unread`` does not count one's own messages."""
+    """A conversation as its member sees it.
+
+    ``unread`` does not count one's own messages; ``mentioned``: how many of them speak to one.
+    ``pins``: SeqIds of pinned messages.  ``muted``: one may not say anything until then.
+    """
 
     conversation: str
     kind: ConversationKind
@@ -298,6 +264,12 @@ class ConversationState(msgspec.Struct, frozen=True):
     read: Seq
     unread: int
     last: Message | None = None
+    mentioned: int = 0
+    role: Role = "member"
+    history: History = "joined"
+    invite: Inviters = "members"
+    pins: list[Seq] = []
+    muted: int = 0
 
 
 class ConversationPage(Frame, tag="conversation_page"):
@@ -309,11 +281,26 @@ class ConversationPage(Frame, tag="conversation_page"):
 
 
 class MemberPage(Frame, tag="member_page"):
-    """Answer to ``members``.  Resume with ``after`` = the last name."""
+    """Answer to ``members``.  Resume with ``after`` = the last name.
+
+    ``roles``: of the owners and admins among them.  ``muted``: who may not speak, until when.
+    """
 
     id: Id
     conversation: str
     members: list[str]
+    has_more: bool
+    roles: dict[str, Role] = {}
+    muted: dict[str, int] = {}
+
+
+class ReaderPage(Frame, tag="reader_page"):
+    """Answer to ``read_by``.  Resume with ``after`` = the last name."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+    readers: list[str]
     has_more: bool
 
 
@@ -362,6 +349,7 @@ ServerFrame = (
     | HistoryPage
     | ConversationPage
     | MemberPage
+    | ReaderPage
     | SearchPage
     | Pong
 )

@@ -5,22 +5,21 @@ Nothing here changes anything, and nothing needs fan-out: history reaches up to 
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
 
+from timewire.changes import as_left, was_changed
+from timewire.clock import Clock, wall_clock
 from timewire.directory import Directory, Membership
 from timewire.errors import error
 from timewire.model import (
-    CONTROL_KINDS,
-    MAX_PAGE_ENTRIES,
     Conversation,
     Entry,
     Seq,
     Window,
     decode_message,
+    decode_stored,
     message_head,
     message_json,
 )
@@ -30,13 +29,20 @@ from timewire.protocol import (
     GetHistory,
     HistoryPage,
     ListConversations,
+    Listing,
     ListMembers,
     MemberPage,
+    ReadBy,
+    ReaderPage,
+    WhyEmpty,
 )
 from timewire.timeline import TimelineStore
+from timewire.unread import Unread
 
-MAX_COUNTS_KEPT: Final = 100_000
-"""Unread counts that are remembered, so that the next one only reads what is new."""
+Answer = HistoryPage | ConversationPage | MemberPage | ReaderPage
+
+MAX_RECEIPT_MEMBERS: Final = 500
+"""Of a group in which it is told who has read a message."""
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 """Bytes of messages in one page: it ends early, after at least one."""
@@ -45,36 +51,41 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 class Queries:
     """Answers from the message store and the directory."""
 
-    def __init__(self, messages: TimelineStore, directory: Directory, *, page_entries: int) -> None:
+    def __init__(
+        self,
+        messages: TimelineStore,
+        directory: Directory,
+        clock: Clock = wall_clock,
+        *,
+        page_entries: int,
+    ) -> None:
         self._messages = messages
         self._directory = directory
+        self._clock = clock
         self._page_entries = page_entries
-        self._unread = Unread(messages)
+        self._unread = Unread(messages, directory, clock)
 
-    async def answer(
-        self, user: str, query: GetHistory | ListConversations | ListMembers
-    ) -> HistoryPage | ConversationPage | MemberPage:
+    async def answer(self, user: str, query: Listing) -> Answer:
         """The answer to a user's question.  Raises what is wrong with it."""
         if not 1 <= query.limit <= self._page_entries:
             raise error("bad_limit", limit=query.limit, largest=self._page_entries)
-        if isinstance(query, GetHistory):
-            return await self._history(user, query)
-        if isinstance(query, ListConversations):
-            return await self._conversations(user, query)
-        return await self._members(user, query)
+        match query:
+            case GetHistory():
+                return await self._history(user, query)
+            case ListConversations():
+                return await self._conversations(user, query)
+            case ListMembers():
+                return await self._members(user, query)
+            case ReadBy():
+                return await self._readers(user, query)
 
     async def _history(self, user: str, query: GetHistory) -> HistoryPage:
         conversation = await self._conversation_of(user, query.conversation)
-        windows = conversation.windows[user]
         if query.after is not None and query.before is not None:
             raise error("bad_range")
         if (query.after or 0) < 0 or (query.before or 0) < 0:
             raise error("bad_range")
-        wanted = query.limit + 1
-        if query.after is not None:
-            found = await self._forward(query.conversation, windows, query.after, wanted)
-        else:
-            found = await self._backward(query.conversation, windows, query.before, wanted)
+        found = await self._find(user, conversation, query.after, query.before, query.limit + 1)
         head = message_head(query.conversation)
         page: list[msgspec.Raw] = []
         size = 0
@@ -82,8 +93,39 @@ class Queries:
             size += len(entry.payload)
             if page and size > MAX_ANSWER_BYTES:
                 break
-            page.append(_show(head, entry))
-        return HistoryPage(query.id, query.conversation, page, len(found) > len(page))
+            page.append(self._show(head, entry))
+        why = None if found else _why_empty(conversation, user, query)
+        return HistoryPage(query.id, query.conversation, page, len(found) > len(page), why)
+
+    async def _find(
+        self,
+        user: str,
+        conversation: Conversation,
+        after: Seq | None,
+        before: Seq | None,
+        wanted: int,
+    ) -> list[Entry]:
+        """Messages that a user may read and has not hidden, in the order asked for."""
+        name, left = conversation.name, conversation.left(user)
+        windows = conversation.readable(user)
+        found: list[Entry] = []
+        while len(found) < wanted:
+            missing = wanted - len(found)
+            if after is not None:
+                some = await self._forward(name, windows, after, missing)
+                after = some[-1].seq if some else after
+            else:
+                some = await self._backward(name, windows, before, missing)
+                before = some[-1].seq if some else before
+            hidden = await self._directory.hidden(user, name, [entry.seq for entry in some])
+            found += [_as_left(entry, left) for entry in some if entry.seq not in hidden]
+            if len(some) < missing:
+                break
+        return found
+
+    def _show(self, head: bytes, entry: Entry) -> msgspec.Raw:
+        json = message_json(head, entry.seq, entry.time, entry.payload, self._clock())
+        return msgspec.Raw(json)
 
     async def _forward(
         self, name: str, windows: list[Window], after: Seq, limit: int
@@ -119,25 +161,33 @@ class Queries:
         states: list[ConversationState] = []
         size = 0
         for one in found[: query.limit]:
-            newest = await self._backward(one.conversation, one.windows, None, 1)
+            conversation = await self._conversation_of(user, one.conversation)
+            newest = await self._find(user, conversation, None, None, 1)
             size += sum(len(entry.payload) for entry in newest)
             if states and size > MAX_ANSWER_BYTES:
                 break
-            states.append(await self._state(user, one, newest))
+            states.append(await self._state(user, one, conversation, newest))
         return ConversationPage(query.id, states, len(found) > len(states))
 
-    async def _state(self, user: str, mine: Membership, newest: list[Entry]) -> ConversationState:
-        conversation = await self._directory.conversation(mine.conversation)
-        if conversation is None:
-            raise error("unknown_conversation", conversation=mine.conversation)
+    async def _state(
+        self, user: str, mine: Membership, conversation: Conversation, newest: list[Entry]
+    ) -> ConversationState:
+        count = await self._unread.count(user, mine)
+        head = message_head(conversation.name)
         return ConversationState(
             conversation.name,
             conversation.kind,
             conversation.title,
             conversation.is_member(user),
             mine.read,
-            await self._unread.count(user, mine),
-            decode_message(_show(message_head(conversation.name), newest[0])) if newest else None,
+            count.unread,
+            decode_message(self._show(head, newest[0])) if newest else None,
+            count.mentioned,
+            conversation.role(user),
+            conversation.history,
+            conversation.invite,
+            conversation.pins.copy(),
+            conversation.muted.get(user, 0),
         )
 
     async def _members(self, user: str, query: ListMembers) -> MemberPage:
@@ -147,9 +197,35 @@ class Queries:
         found = await self._directory.members(
             conversation.name, after=query.after, limit=query.limit + 1
         )
+        page = found[: query.limit]
         return MemberPage(
-            query.id, conversation.name, found[: query.limit], len(found) > query.limit
+            query.id,
+            conversation.name,
+            page,
+            len(found) > query.limit,
+            {user: conversation.roles[user] for user in page if user in conversation.roles},
+            {user: conversation.muted[user] for user in page if user in conversation.muted},
         )
+
+    async def _readers(self, user: str, query: ReadBy) -> ReaderPage:
+        conversation = await self._conversation_of(user, query.conversation)
+        if len(conversation.present()) > MAX_RECEIPT_MEMBERS:
+            raise error("group_too_large", limit=MAX_RECEIPT_MEMBERS)
+        entry = None
+        if any(window.holds(query.seq) for window in conversation.readable(user)):
+            entry = await self._messages.get(conversation.name, query.seq)
+        if entry is None:
+            raise error("unknown_message", conversation=conversation.name, seq=query.seq)
+        author = decode_stored(entry.payload).sender if entry.payload else ""
+        readers = [
+            one
+            for one in sorted(conversation.present())
+            if one > query.after
+            and one != author
+            and await self._directory.read_mark(one, conversation.name) >= query.seq
+        ]
+        page = readers[: query.limit]
+        return ReaderPage(query.id, conversation.name, query.seq, page, len(readers) > len(page))
 
     async def _conversation_of(self, user: str, name: str) -> Conversation:
         conversation = await self._directory.conversation(name)
@@ -160,58 +236,17 @@ class Queries:
         return conversation
 
 
-class _Counted(msgspec.Struct):
-    mark: Seq
-    upto: Seq
-    unread: int
+def _as_left(entry: Entry, left: Seq) -> Entry:
+    if not left or not was_changed(entry.payload):
+        return entry
+    return msgspec.structs.replace(entry, payload=as_left(entry.payload, left))
 
 
-class _Author(msgspec.Struct, rename={"sender": "from"}):
-    sender: str
-    kind: str
-
-
-class Unread:
-    """Counts messages past a read mark, but not one's own and not the server's."""
-
-    def __init__(self, messages: TimelineStore) -> None:
-        self._messages = messages
-        self._counts: OrderedDict[tuple[str, str], _Counted] = OrderedDict()
-        self._author = msgspec.json.Decoder(_Author)
-
-    async def count(self, user: str, mine: Membership) -> int:
-        """How many messages the user has not read in one conversation; exact, however many."""
-        key = (user, mine.conversation)
-        known = self._counts.pop(key, None)
-        if known is None or known.mark != mine.read:
-            known = _Counted(mine.read, mine.read, 0)
-        for window in mine.windows:
-            await self._count_window(user, mine.conversation, window, known)
-        self._counts[key] = known
-        if len(self._counts) > MAX_COUNTS_KEPT:
-            self._counts.popitem(last=False)
-        return known.unread
-
-    async def _count_window(self, user: str, name: str, window: Window, known: _Counted) -> None:
-        more = not window.left or window.left > known.upto
-        while more:
-            after = max(known.upto, window.joined - 1)
-            page = await self._messages.scan(
-                name, after=after, upto=window.left or None, limit=MAX_PAGE_ENTRIES
-            )
-            for entry in page.entries:
-                known.unread += self._counts_for(user, entry)
-                known.upto = entry.seq
-            more = page.has_more
-            if more:
-                await asyncio.sleep(0)
-
-    def _counts_for(self, user: str, entry: Entry) -> bool:
-        if not entry.payload:
-            return False
-        author = self._author.decode(entry.payload)
-        return author.sender != user and author.kind not in CONTROL_KINDS
-
-
-def _show(head: bytes, entry: Entry) -> msgspec.Raw:
-    return msgspec.Raw(message_json(head, entry.seq, entry.time, entry.payload))
+def _why_empty(conversation: Conversation, user: str, query: GetHistory) -> WhyEmpty | None:
+    """Why there is nothing to show where there are messages."""
+    windows = conversation.readable(user)
+    if query.before is not None and query.before <= windows[0].joined > conversation.created:
+        return "before_joining"
+    if query.after is not None and 0 < windows[-1].left <= query.after:
+        return "after_leaving"
+    return None

@@ -9,39 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
 from typing import Final, Literal
 
-import msgspec
 import structlog
 
+from timewire.clock import Clock, wall_clock
+from timewire.commands import Command, Send
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
+from timewire.kinds import SCHEMAS, Schemas
 from timewire.log import MessageLog
 from timewire.metrics import ACKS, REFUSALS, SEND_QUEUE
-from timewire.model import (
-    DIRECT,
-    MAX_MEMBERS_A_REQUEST,
-    SELF,
-    Change,
-    Conversation,
-    Created,
-    Draft,
-    Members,
-    Read,
-    Receipt,
-    Seq,
-    check_body,
-    check_id,
-    check_kind,
-    check_name,
-    encode_change,
-    encode_stored,
-    implied_members,
-)
-from timewire.protocol import Ack, Add, Command, Create, MarkRead, Remove, Send
+from timewire.model import Created, Draft, Receipt, Seq, encode_change
+from timewire.permits import Outcome, Permits, Request
+from timewire.protocol import Ack
 
 MAX_QUEUE_REQUESTS: Final = 20_000
 """Requests that may wait for the sequencer; further ones are refused with too_busy."""
@@ -50,37 +33,34 @@ MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
 
 logger = structlog.get_logger("timewire.send")
-Outcome = Ack | TimewireError
-MAX_TITLE_BYTES: Final = 512
-"""Of a group's title, in UTF-8."""
-
 Receipts = list[Receipt | TimewireError]
-
-
-class Request(msgspec.Struct, eq=False, gc=False):
-    """A command of a user, and where its answer goes: an ``Ack``, or the error why not.
-
-    ``origin`` is handed through to the delivery, which skips the connection that it names.
-    ``authority``: a product's backend acts as the system, which need not be a member.
-    """
-
-    user: str
-    command: Command
-    reply: Callable[[Command, Outcome], None]
-    origin: object = None
-    authority: Literal["member", "system"] = "member"
 
 
 class Sender:
     """Takes requests and gives each exactly one reply, while ``run`` is running."""
 
     def __init__(
-        self, log: MessageLog, directory: Directory, *, body_bytes: int, max_members: int
+        self,
+        log: MessageLog,
+        directory: Directory,
+        clock: Clock = wall_clock,
+        *,
+        body_bytes: int,
+        max_members: int,
+        edit_minutes: float = 0,
+        schemas: Schemas = SCHEMAS,
     ) -> None:
         self._log = log
         self._directory = directory
-        self._body_bytes = body_bytes
-        self._max_members = max_members
+        self._permits = Permits(
+            log,
+            directory,
+            clock,
+            body_bytes=body_bytes,
+            max_members=max_members,
+            edit_minutes=edit_minutes,
+            schemas=schemas,
+        )
         self._queue: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._drafts: list[Draft] = []
@@ -166,19 +146,18 @@ class Sender:
 
     def _admit_at_once(self, request: Request) -> bool:
         """The short way of almost every request: a member's message, with all at hand."""
-        if type(request.command) is not Send:
+        if not self._permits.at_once(request):
             return False
-        conversation = self._directory.known(request.command.to)
-        if conversation is None or not conversation.is_member(request.user):
-            return False
-        self._drafts.append(self._draft(request))
+        self._drafts.append(self._permits.draft(request))
         self._requests.append(request)
         return True
 
     async def _admit(self, request: Request) -> None:
-        draft = self._draft(request)
+        draft = self._permits.draft(request)
         try:
-            await self._permit(request, draft)
+            making = await self._permits.check(request, draft)
+            if making is not None:
+                await self._make(request, draft, making)
         except TimewireError as refusal:
             # A repeat is answered as it was the first time, whatever has changed since.
             known = await self._log.find(draft)
@@ -189,82 +168,18 @@ class Sender:
         if draft.change is not None:
             self._flush()
 
-    def _draft(self, request: Request) -> Draft:
-        """The draft a command asks for; of the command alone, so that a repeat makes the same."""
-        command, user = request.command, request.user
-        check_id(command.id)
-        if isinstance(command, Send):
-            check_kind(command.kind)
-            payload = encode_stored(user, command.id, command.kind, command.body, command.sent)
-            check_body(command.body, payload, self._body_bytes)
-            return Draft(command.to, user, command.id, payload, None, request.origin)
-        if isinstance(command, MarkRead):
-            name, change = SELF + user, Read(command.conversation, command.seq)
-        else:
-            name, change = command.conversation, _membership_change(request, command)
-        payload = encode_change(user, command.id, change)
-        return Draft(name, user, command.id, payload, change, request.origin)
-
-    async def _permit(self, request: Request, draft: Draft) -> None:
-        """Raise unless the directory, with all that was staged before, allows this draft."""
-        command, change = request.command, draft.change
-        conversation = await self._directory.conversation(draft.conversation)
-        if isinstance(command, MarkRead):
-            await self._permit_mark(command, draft.sender)
-        if isinstance(change, Created):
-            self._permit_create(change, conversation, draft)
-            return
-        if conversation is None:
-            conversation = await self._imply(request, draft)
-        if not conversation.is_member(draft.sender) and request.authority == "member":
-            raise error("not_member", conversation=draft.conversation)
-        if isinstance(change, Members):
-            self._permit_change(change, conversation)
-
-    def _permit_create(
-        self, change: Created, conversation: Conversation | None, draft: Draft
-    ) -> None:
-        if conversation is not None:
-            raise error("conversation_exists", conversation=draft.conversation)
-        if len(change.members) > self._max_members:
-            raise error("too_many_members", limit=self._max_members)
-
-    def _permit_change(self, change: Members, conversation: Conversation) -> None:
-        if conversation.kind != "group":
-            raise error("not_a_group", conversation=conversation.name)
-        joining = sum(not conversation.is_member(user) for user in change.joined)
-        if joining and len(conversation.present()) + joining > self._max_members:
-            raise error("too_many_members", limit=self._max_members)
-
-    async def _permit_mark(self, command: MarkRead, user: str) -> None:
-        target = await self._directory.conversation(command.conversation)
-        if target is None or user not in target.windows:
-            raise error("not_member", conversation=command.conversation)
-        if not 0 < command.seq <= self._log.head:
-            raise error("bad_seq", seq=command.seq)
-
-    async def _imply(self, request: Request, draft: Draft) -> Conversation:
-        """Direct and self conversations come into being by the first thing sent to them."""
-        members = implied_members(draft.conversation)
-        if members is None:
-            raise error("unknown_conversation", conversation=draft.conversation[:300])
-        if draft.sender not in members and request.authority == "member":
-            raise error("not_member", conversation=draft.conversation)
-        if isinstance(draft.change, Members):
-            raise error("not_a_group", conversation=draft.conversation)
+    async def _make(self, request: Request, draft: Draft, change: Created) -> None:
+        """Stage what makes the conversation of a draft."""
         self._flush()
         if await self._log.find(draft) is not None:
             # The id names another message, so this one will be refused: leave nothing behind.
             raise error("id_reused", id=draft.id)
-        change = Created("direct" if draft.conversation.startswith(DIRECT) else "self", members)
         payload = encode_change(draft.sender, "", change)
         self._drafts.append(Draft(draft.conversation, draft.sender, "", payload, change))
         self._requests.append(Request(draft.sender, request.command, _to_nobody))
         self._flush()
-        made = await self._directory.conversation(draft.conversation)
-        if made is None:
+        if await self._directory.conversation(draft.conversation) is None:
             raise error("storage_unavailable")
-        return made
 
     # -- a batch --------------------------------------------------------------------------------
 
@@ -320,19 +235,3 @@ def _to_nobody(command: Command, outcome: Outcome) -> None:
 def _refuse(request: Request, refusal: TimewireError) -> None:
     REFUSALS.labels(refusal.code).inc()
     request.reply(request.command, refusal)
-
-
-def _membership_change(request: Request, command: Create | Add | Remove) -> Change:
-    named = command.members if isinstance(command, Create) else command.users
-    if len(named) > MAX_MEMBERS_A_REQUEST:
-        raise error("too_many_members", limit=MAX_MEMBERS_A_REQUEST)
-    users = [check_name(name) for name in dict.fromkeys(named)]
-    if isinstance(command, Add):
-        return Members(joined=users)
-    if isinstance(command, Remove):
-        return Members(left=users)
-    check_name(command.conversation)
-    if len(command.title.encode()) > MAX_TITLE_BYTES:
-        raise error("body_too_large", limit=MAX_TITLE_BYTES)
-    makers = [request.user] if request.authority == "member" else []
-    return Created("group", list(dict.fromkeys(makers + users)), command.title)

@@ -26,7 +26,8 @@ from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
-from timewire.log import MessageLog
+from timewire.kinds import SCHEMAS, Schemas
+from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
 from timewire.search import Indexer, Scopes, Searcher
@@ -42,6 +43,8 @@ SEARCH: Final = "search"
 """Where in the data directory the search index is."""
 
 MAX_EXPIRY_PAUSE_S: Final = 3600.0
+SWEEP_PAUSE_S: Final = 1.0
+"""Between two looks for messages whose life is over."""
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Of Python's garbage collector, by generation."""
@@ -73,8 +76,10 @@ class Server:
         config: Config,
         keys: Keys,
         store: Store,
-        index: SearchIndex | None = None,
         clock: Clock = wall_clock,
+        schemas: Schemas = SCHEMAS,
+        *,
+        index: SearchIndex | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -86,19 +91,24 @@ class Server:
         self._sender = Sender(
             store.log,
             store.directory,
+            clock,
             body_bytes=config.body_bytes,
             max_members=config.members,
+            edit_minutes=config.edit_minutes,
+            schemas=schemas,
         )
         self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
-        self._hub = Hub(store.inbox.position)
-        self._sync = Sync(store.log, store.inbox)
-        self._queries = Queries(store.messages, store.directory, page_entries=config.page_entries)
+        self._hub = Hub(store.inbox.position, clock)
+        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
+        self._queries = Queries(
+            store.messages, store.directory, clock, page_entries=config.page_entries
+        )
         self._index = index
         self._indexer: Indexer | None = None
         self._searcher: Searcher | None = None
         if index is not None:
             scopes = Scopes(store.directory)
-            self._indexer = Indexer(store.log, scopes, index)
+            self._indexer = Indexer(store.log, scopes, index, clock)
             self._searcher = Searcher(index, self._indexer, scopes, store.log, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
@@ -134,11 +144,14 @@ class Server:
         config: Config,
         store: Store | None = None,
         clock: Clock = wall_clock,
+        schemas: Schemas = SCHEMAS,
+        *,
         index: SearchIndex | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
-        With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
+        ``schemas``: the message kinds whose bodies are checked.  With a ``store`` of one's own,
+        ``index`` is what is searched (None: nothing).
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -162,7 +175,7 @@ class Server:
         except BaseException:
             await store.aclose()
             raise
-        server = cls(config, keys, store, index, clock)
+        server = cls(config, keys, store, clock, schemas, index=index)
         try:
             await server._open()
         except BaseException:
@@ -182,6 +195,7 @@ class Server:
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
         self._run(self._expire())
+        self._run(self._sweep())
         await self._runner.setup()
         await self._listen()
         host, port = self._runner.addresses[0][:2]
@@ -267,6 +281,17 @@ class Server:
                 await self._store.inbox.expire(int(self._clock() - life_ms))
             except TimewireError as fault:
                 logger.warning("expiry failed, and is tried again", code=fault.code)
+
+    async def _sweep(self) -> None:
+        """Redact messages at the end of their life.  Nobody is shown them from then on anyway."""
+        while True:
+            await asyncio.sleep(SWEEP_PAUSE_S)
+            try:
+                more = True
+                while more:
+                    more = await self._store.log.sweep(self._clock()) == MAX_SWEEP_MESSAGES
+            except TimewireError as fault:
+                logger.warning("a sweep failed, and is tried again", code=fault.code)
 
 
 def _nothing(server: Server) -> None:

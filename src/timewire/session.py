@@ -18,6 +18,7 @@ from typing import Final, Literal, cast
 
 import msgspec
 
+from timewire.commands import Command
 from timewire.errors import Invalid, TimewireError, error
 from timewire.model import Seq
 from timewire.protocol import (
@@ -25,7 +26,6 @@ from timewire.protocol import (
     Behind,
     ClientFrame,
     CloseCode,
-    Command,
     Credit,
     Hello,
     Id,

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, Message, direct
+from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, Message
+from timewire.names import direct
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

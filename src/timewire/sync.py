@@ -10,6 +10,9 @@ from hashlib import blake2b
 
 import msgspec
 
+from timewire.changes import as_left, was_changed
+from timewire.clock import Clock, wall_clock
+from timewire.directory import Directory
 from timewire.inbox import Inbox
 from timewire.log import MessageLog
 from timewire.model import MAX_SEQ, Seq, Stored, message_head, message_json
@@ -41,9 +44,18 @@ class Pulled(msgspec.Struct, frozen=True):
 class Sync:
     """Reads inboxes."""
 
-    def __init__(self, log: MessageLog, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        inbox: Inbox,
+        clock: Clock = wall_clock,
+        *,
+        directory: Directory,
+    ) -> None:
         self._log = log
         self._inbox = inbox
+        self._clock = clock
+        self._directory = directory
 
     def base(self, user: str) -> str:
         """The cursor base of a user: names the log's epoch and, without saying it, the user."""
@@ -79,21 +91,26 @@ class Sync:
         """One page of what the user's inbox holds after a position, up to the horizon ``upto``."""
         refs, more = await self._inbox.scan(user, after, upto, MAX_PULL_ENTRIES)
         stored = await self._log.fetch(refs)
+        for message in stored:
+            if was_changed(message.payload):
+                conversation = await self._directory.conversation(message.conversation)
+                left = conversation.left(user) if conversation else 0
+                message.payload = as_left(message.payload, left)
         # An expiry may have passed between the check and the scan: look again, having read.
         self.check(after)
-        messages, position = _page(stored)
+        messages, position = _page(stored, self._clock())
         if len(messages) < len(stored):
             return Pulled(messages, position, has_more=True)
         return Pulled(messages, refs[-1].seq if more else upto, more)
 
 
-def _page(stored: list[Stored]) -> tuple[list[bytes], Seq]:
+def _page(stored: list[Stored], now: int) -> tuple[list[bytes], Seq]:
     """The JSON of as many messages as a page may hold, and the SeqId of the last."""
     messages: list[bytes] = []
     size, position = 0, 0
     for message in stored:
         head = message_head(message.conversation)
-        text = message_json(head, message.seq, message.time, message.payload)
+        text = message_json(head, message.seq, message.time, message.payload, now)
         size += len(text)
         if messages and size > MAX_PULL_BYTES:
             break

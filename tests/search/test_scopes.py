@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from timewire.backends.memory import MemoryIndex
 from timewire.errors import TimewireError
 from timewire.finding import Document, Scope
-from timewire.model import Created, Seq, Window, direct
+from timewire.model import Created, Seq, Window
+from timewire.names import direct
 from timewire.search import Scopes, indexer
 from timewire.search import scopes as module
 

@@ -15,7 +15,7 @@ from timewire.api.edge import ACT_AS
 from timewire.auth import Keys
 from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
-from timewire.model import check_name
+from timewire.names import check_name
 from timewire.session import Rate
 
 MAX_RATES_KEPT: Final = 10_000

@@ -6,6 +6,7 @@ An error leaves as the ``error`` frame's JSON, with the status of its class.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,7 @@ from aiohttp import web
 from timewire.coding import JSON
 from timewire.errors import CODES, Invalid, TimewireError, error
 from timewire.metrics import HTTP_REQUESTS
-from timewire.model import check_id
+from timewire.names import check_id
 from timewire.protocol import problem
 
 BODY_TIMEOUT_S: Final = 10.0
@@ -42,6 +43,8 @@ STATUSES: Final = {
 IDEMPOTENCY: Final = "Idempotency-Key"
 ACT_AS: Final = "as"
 """The parameter that names whom the product's backend acts for; no part of what is asked."""
+
+_SEQ: Final = re.compile(r"[0-9]{1,19}")
 
 _HEADERS: Final = {
     "Server": "timewire",
@@ -84,6 +87,8 @@ async def read(request: web.Request, asks: type[Asked]) -> Asked:
     fields.update(request.match_info)
     if "user" in request.match_info:
         fields["users"] = [fields.pop("user")]
+    if _SEQ.fullmatch(request.match_info.get("seq", "")):
+        fields["seq"] = int(fields["seq"])
     try:
         return msgspec.convert(fields, asks, strict=posted)
     except msgspec.ValidationError as reason:

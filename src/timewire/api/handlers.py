@@ -21,6 +21,7 @@ from timewire.api.waiters import Waiters
 from timewire.auth import Keys, mint
 from timewire.bus import Bus
 from timewire.clock import Clock
+from timewire.commands import Command
 from timewire.config import Config
 from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
@@ -28,7 +29,7 @@ from timewire.hub import Hub
 from timewire.log import MessageLog
 from timewire.metrics import RESETS
 from timewire.model import Seq
-from timewire.protocol import Command, Cursor, Query
+from timewire.protocol import Cursor, Query
 from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer

@@ -45,6 +45,15 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "create": {"id": "a90d22", "conversation": "ticket-42", "members": ["alice", "desk"]},
     "add": {"id": "58e0c4", "users": ["bob"]},
     "read": {"id": "c41f9a", "seq": 17},
+    "edit": {"id": "03bd41", "body": {"text": "Hello!"}},
+    "react": {"id": "5ac170", "emoji": "👍"},
+    "pin": {"id": "e8f5d9"},
+    "hide": {"id": "b2d663"},
+    "update": {"id": "99c1aa", "title": "Ticket 42"},
+    "role": {"id": "11f0be", "user": "bob", "role": "admin"},
+    "ban": {"id": "6d40a7", "users": ["eve"]},
+    "mute": {"id": "f07a35", "user": "bob", "until": 1900000000000},
+    "block": {"id": "27ce81", "user": "eve"},
     "token": {"user": "alice", "life_s": 3600},
 }
 """A body for every route that takes one."""
@@ -74,6 +83,9 @@ _KEY: Final = {
     "description": "The command's id, when it is not given as `id`.",
     "schema": {"type": "string"},
 }
+
+
+_PATH_TYPES: Final = {"seq": "integer"}
 
 
 @cache
@@ -145,7 +157,12 @@ def _path_names(route: Route) -> list[str]:
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": _PATH_TYPES.get(name, "string")},
+        }
         for name in _path_names(route)
     ]
 

@@ -13,24 +13,39 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from timewire.auth import TOKEN_LIFE_S
+from timewire.commands import (
+    Add,
+    Appoint,
+    Ban,
+    Block,
+    Create,
+    Edit,
+    Hide,
+    MarkRead,
+    Mute,
+    Pin,
+    React,
+    Recall,
+    Remove,
+    Send,
+    Unban,
+    Update,
+)
 from timewire.model import Seq
 from timewire.protocol import (
     Ack,
-    Add,
     ConversationPage,
-    Create,
     Cursor,
     GetHistory,
     HistoryPage,
     ListConversations,
     ListMembers,
-    MarkRead,
     MemberPage,
-    Remove,
+    ReadBy,
+    ReaderPage,
     ResetReason,
     Search,
     SearchPage,
-    Send,
 )
 from timewire.search.indexer import Progress
 
@@ -135,6 +150,20 @@ class Route(msgspec.Struct, frozen=True):
 
 _C: Final = "/v1/conversations"
 _ONE: Final = "/v1/conversations/{conversation}"
+_MESSAGE: Final = f"{_ONE}/messages/{{seq}}"
+
+
+def _do(
+    method: Literal["GET", "POST", "DELETE"],
+    path: str,
+    name: str,
+    asks: type[msgspec.Struct],
+    summary: str,
+) -> Route:
+    """A command about a conversation, or about one of its messages."""
+    group = "Messages" if path.startswith(_MESSAGE) else "Conversations"
+    return Route(method, path, name, "command", asks, Ack, summary, group)
+
 
 ROUTES: Final = (
     Route("POST", "/v1/messages", "send", "command", Send, Ack, "Send a message", "Messages"),
@@ -158,6 +187,27 @@ ROUTES: Final = (
         "Find messages by words and fields",
         "Messages",
     ),
+    _do("POST", _MESSAGE, "edit", Edit, "Edit a message"),
+    _do("DELETE", _MESSAGE, "recall", Recall, "Recall a message, for ever"),
+    _do(
+        "POST",
+        f"{_MESSAGE}/reactions",
+        "react",
+        React,
+        "Put an emoji to a message, or take it back",
+    ),
+    _do("POST", f"{_MESSAGE}/pin", "pin", Pin, "Pin a message, or unpin it"),
+    _do("POST", f"{_MESSAGE}/hide", "hide", Hide, "Delete a message for oneself"),
+    Route(
+        "GET",
+        f"{_MESSAGE}/readers",
+        "read_by",
+        "question",
+        ReadBy,
+        ReaderPage,
+        "List who has read a message",
+        "Messages",
+    ),
     Route("GET", "/v1/sync", "sync", "poll", Poll, Synced, "Get what has come", "Messages"),
     Route(
         "GET",
@@ -169,7 +219,8 @@ ROUTES: Final = (
         "List the user's conversations",
         "Conversations",
     ),
-    Route("POST", _C, "create", "command", Create, Ack, "Make a group", "Conversations"),
+    _do("POST", _C, "create", Create, "Make a group"),
+    _do("POST", _ONE, "update", Update, "Change title and settings of a group"),
     Route(
         "GET",
         f"{_ONE}/members",
@@ -180,20 +231,14 @@ ROUTES: Final = (
         "List the members of a conversation",
         "Conversations",
     ),
-    Route("POST", f"{_ONE}/members", "add", "command", Add, Ack, "Add members", "Conversations"),
-    Route(
-        "DELETE",
-        f"{_ONE}/members/{{user}}",
-        "remove",
-        "command",
-        Remove,
-        Ack,
-        "Remove a member, or leave",
-        "Conversations",
-    ),
-    Route(
-        "POST", f"{_ONE}/read", "read", "command", MarkRead, Ack, "Mark as read", "Conversations"
-    ),
+    _do("POST", f"{_ONE}/members", "add", Add, "Add members"),
+    _do("DELETE", f"{_ONE}/members/{{user}}", "remove", Remove, "Remove a member, or leave"),
+    _do("POST", f"{_ONE}/roles", "role", Appoint, "Give a member another role"),
+    _do("POST", f"{_ONE}/bans", "ban", Ban, "Ban users"),
+    _do("DELETE", f"{_ONE}/bans/{{user}}", "unban", Unban, "Lift a ban"),
+    _do("POST", f"{_ONE}/mutes", "mute", Mute, "Mute a member, or lift it"),
+    _do("POST", f"{_ONE}/read", "read", MarkRead, "Mark as read"),
+    _do("POST", "/v1/blocks", "block", Block, "Block a user, or lift it"),
     Route(
         "POST",
         "/v1/tokens",

@@ -1,11 +1,12 @@
 """The Python SDK: ``connect`` a device, send, and read its events.
 
-Top to bottom: ``device`` (the face) > ``driver`` (does what the session says) > ``session`` (the
-state machine, without input and output) > ``outbox``, ``store``, ``events``; ``transport`` and
-``feed`` are the ends towards the server and the app.
+Top to bottom: ``device`` and ``acts`` (the face) > ``driver`` (does what the session says) >
+``session`` (the state machine, without input and output) > ``outbox``, ``store``, ``revisions``,
+``events``; ``transport`` and ``feed`` are the ends towards the server and the app.
 """
 
-from timewire.client.device import Client, Posted, Sent, connect
+from timewire.client.acts import Posted, Sent
+from timewire.client.device import Client, connect
 from timewire.client.events import (
     Acked,
     Connected,
@@ -16,9 +17,10 @@ from timewire.client.events import (
     Refused,
     Reset,
 )
-from timewire.client.queries import Conversation, HistorySlice, Hit, SearchSlice
+from timewire.client.queries import Conversation, HistorySlice, Hit, Member, SearchSlice
 from timewire.client.session import State
-from timewire.client.store import MemoryStore, SqliteStore, Store
+from timewire.client.sqlite_store import SqliteStore
+from timewire.client.store import MemoryStore, Store
 from timewire.client.transport import Backoff
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Hit",
     "HistorySlice",
     "Live",
+    "Member",
     "MemoryStore",
     "Posted",
     "Received",

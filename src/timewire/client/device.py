@@ -12,64 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import msgspec
-
-from timewire import model
 from timewire.client import queries
+from timewire.client.acts import Acts, Posted
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
-from timewire.client.queries import Conversation, HistorySlice, SearchSlice, new_id
-from timewire.client.session import Answer, State
-from timewire.client.store import MemoryStore, SqliteStore, Store
+from timewire.client.queries import Conversation, HistorySlice, Member, SearchSlice, new_id
+from timewire.client.session import State
+from timewire.client.sqlite_store import SqliteStore
+from timewire.client.store import MemoryStore, Store
 from timewire.client.transport import Backoff, Dialer, socket_url
 from timewire.coding import JSON, MSGPACK
+from timewire.commands import Command
 from timewire.errors import error
 from timewire.model import Message, Seq
-from timewire.protocol import (
-    Ack,
-    AckLevel,
-    Add,
-    Command,
-    Create,
-    Id,
-    MarkRead,
-    Match,
-    Order,
-    Remove,
-    Search,
-    Send,
-)
+from timewire.names import check_name, direct
+from timewire.protocol import Match, Order, Search
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """A message is on stable storage: its id, its SeqId, and its time in ms."""
-
-    id: Id
-    seq: Seq
-    time: int
-
-
-class Posted:
-    """A message on its way.  Await it for its ``Sent``, once or often, or let it go."""
-
-    def __init__(self, id: Id, answer: asyncio.Future[Answer]) -> None:
-        self.id = id
-        self._answer = answer
-
-    def __await__(self) -> Generator[Any, None, Sent]:
-        # Who stops waiting does not call the message back.
-        ack = yield from asyncio.shield(self._answer).__await__()
-        if not isinstance(ack, Ack):
-            raise error("bad_frame", reason=f"a {type(ack).__name__} is no answer to a command")
-        return Sent(ack.id, ack.seq, ack.time)
 
 
 def connect(
@@ -100,7 +65,7 @@ def connect(
     )
 
 
-class Client:
+class Client(Acts):
     """One device of one user; made by ``connect``.
 
     What writes (``send``, ``create``, ``mark_read`` ...) is queued in the order of the calls, goes
@@ -121,14 +86,13 @@ class Client:
         timeout_s: float,
         backoff: Backoff | None,
     ) -> None:
-        self.device = model.check_name(device)
+        self.device = check_name(device)
         self._url = socket_url(url)
         self._token: TokenSource = token
         self._store = store
         self._codec = JSON if codec == "json" else MSGPACK
         self._timeout_s = timeout_s
         self._backoff = backoff or Backoff()
-        self._sent = 0
 
     async def __aenter__(self) -> Client:
         given = self._store
@@ -183,7 +147,7 @@ class Client:
 
     def direct(self, user: str) -> str:
         """The name of the direct conversation with a user; with oneself, one's own notes."""
-        return model.direct(self.user, user)
+        return direct(self.user, user)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens, from where the app has stopped reading.  One reader at a time.
@@ -203,62 +167,6 @@ class Client:
     async def flush(self) -> None:
         """Wait until all that is queued is answered."""
         await self._driver.until(lambda: not self._driver.session.outbox)
-
-    # -- writing --------------------------------------------------------------------------------
-
-    async def send(
-        self,
-        to: str,
-        body: str | dict[str, Any],
-        *,
-        kind: str = "text",
-        id: Id | None = None,
-        ack: AckLevel = "stored",
-    ) -> Sent:
-        """Send a message (a text, or any JSON object) to a conversation, and wait for its receipt.
-
-        An ``id`` of your own makes it safe to send again after a crash of the app: the same id is
-        one message for ever.  ``ack="synced"`` waits until it is in every receiver's inbox.
-        """
-        return await self.post(to, body, kind=kind, id=id, ack=ack)
-
-    def post(
-        self,
-        to: str,
-        body: str | dict[str, Any],
-        *,
-        kind: str = "text",
-        id: Id | None = None,
-        ack: AckLevel = "stored",
-    ) -> Posted:
-        """Queue a message, as ``send`` does, without waiting.  Raises ``Retryable`` (too_busy)."""
-        content = {"text": body} if isinstance(body, str) else body
-        kind = model.check_kind(kind)
-        if id is not None:
-            # Without a time of its own: a repeat must be the same to the last byte.
-            return self._put(Send(model.check_id(id), to, content, kind, 0, ack))
-        self._sent = max(self._sent + 1, time.time_ns() // 1_000_000)
-        return self._put(Send(new_id(), to, content, kind, self._sent, ack))
-
-    async def create(self, group: str, members: Iterable[str] = (), *, title: str = "") -> Sent:
-        """Make a group, with oneself and others as its first members."""
-        return await self._put(Create(new_id(), group, list(members), title))
-
-    async def add(self, group: str, users: Iterable[str]) -> Sent:
-        """Add members to a group that one is a member of."""
-        return await self._put(Add(new_id(), group, list(users)))
-
-    async def remove(self, group: str, users: Iterable[str]) -> Sent:
-        """Remove members from a group that one is a member of."""
-        return await self._put(Remove(new_id(), group, list(users)))
-
-    async def leave(self, group: str) -> Sent:
-        """Leave a group.  What was said until then stays readable."""
-        return await self.remove(group, [self.user])
-
-    async def mark_read(self, conversation: str, seq: Seq) -> Sent:
-        """Note, for all devices of the user, that a conversation is read up to a SeqId."""
-        return await self._put(MarkRead(new_id(), conversation, seq))
 
     def _put(self, command: Command) -> Posted:
         return Posted(command.id, self._driver.put(command))
@@ -295,8 +203,16 @@ class Client:
         return [one async for one in queries.conversations(self._driver.ask)]
 
     async def members(self, conversation: str) -> list[str]:
-        """The present members of a conversation, by name."""
+        """The names of the present members of a conversation, sorted."""
+        return [one.name for one in await self.roster(conversation)]
+
+    async def roster(self, conversation: str) -> list[Member]:
+        """The present members of a conversation, by name, with their roles."""
         return [one async for one in queries.members(self._driver.ask, conversation)]
+
+    async def read_by(self, conversation: str, seq: Seq) -> list[str]:
+        """Who has read a message, beside its author.  Not told in groups of more than 500."""
+        return [one async for one in queries.readers(self._driver.ask, conversation, seq)]
 
     async def search(
         self,
@@ -347,7 +263,11 @@ class Client:
     def kept(
         self, conversation: str, *, before: Seq | None = None, limit: int = 100
     ) -> list[Message]:
-        """Messages that this device has, received or sent, newest first.  Works offline."""
+        """Messages that this device has, received or sent, newest first.  Works offline.
+
+        They are as later ones have left them: edited, recalled, with reactions.
+        """
+        self._kept.sweep(time.time_ns() // 1_000_000)
         return self._kept.messages(conversation, before=before, limit=limit)
 
     def read_mark(self, conversation: str) -> Seq:

@@ -261,8 +261,10 @@ class Driver:
         self.session.rebuilt()
         self._act()
 
-    async def _fetched(self, messages: Sequence[Message], marks: dict[str, Seq]) -> None:
-        self.session.fetched(messages, marks)
+    async def _fetched(
+        self, messages: Sequence[Message], marks: dict[str, Seq], begins: dict[str, Seq]
+    ) -> None:
+        self.session.fetched(messages, marks, begins)
         self._act()
         await self.until(lambda: self.feed.unread <= LOW_UNREAD_EVENTS)
 

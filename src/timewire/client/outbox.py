@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
+from timewire.commands import Command, Id, Send, change_of, place_of
 from timewire.errors import error
-from timewire.model import SELF, Created, Members, Message, Read
-from timewire.protocol import Ack, Add, Command, Create, Id, MarkRead, Send
+from timewire.model import Message
+from timewire.protocol import Ack
 
 MAX_OUTBOX_COMMANDS: Final = 10_000
 
@@ -98,7 +99,7 @@ def written(user: str, command: Command, ack: Ack) -> Message:
     and the command hold all of it.
     """
     if isinstance(command, Send):
-        message = Message(
+        return Message(
             command.to,
             ack.seq,
             ack.time,
@@ -107,17 +108,11 @@ def written(user: str, command: Command, ack: Ack) -> Message:
             command.kind,
             command.body,
             command.sent,
+            command.reply,
+            command.mentions,
+            command.forward,
+            command.expires,
         )
-        return message
-    if isinstance(command, MarkRead):
-        conversation, change = SELF + user, Read(command.conversation, command.seq)
-    elif isinstance(command, Create):
-        members = list(dict.fromkeys([user, *command.members]))
-        conversation, change = command.conversation, Created("group", members, command.title)
-    else:
-        users = list(dict.fromkeys(command.users))
-        joins = isinstance(command, Add)
-        conversation = command.conversation
-        change = Members(joined=users) if joins else Members(left=users)
-    body = msgspec.to_builtins(change)
-    return Message(conversation, ack.seq, ack.time, user, command.id, body.pop("type"), body)
+    body = msgspec.to_builtins(change_of(command, [user]))
+    kind, place = body.pop("type"), place_of(user, command)
+    return Message(place, ack.seq, ack.time, user, command.id, kind, body)

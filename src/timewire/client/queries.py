@@ -8,7 +8,15 @@ from uuid import uuid4
 
 import msgspec
 
-from timewire.model import ConversationKind, Message, Seq, decode_message
+from timewire.model import (
+    ConversationKind,
+    History,
+    Inviters,
+    Message,
+    Role,
+    Seq,
+    decode_message,
+)
 from timewire.protocol import (
     ConversationPage,
     ConversationState,
@@ -18,8 +26,11 @@ from timewire.protocol import (
     ListMembers,
     MemberPage,
     Query,
+    ReadBy,
+    ReaderPage,
     Search,
     SearchPage,
+    WhyEmpty,
 )
 
 PAGE_ENTRIES: Final = 100
@@ -28,7 +39,7 @@ PAGE_ENTRIES: Final = 100
 SEARCH_HITS: Final = 20
 """Found at a time, where the app does not say how many."""
 
-Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, SearchPage)
+Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, ReaderPage, SearchPage)
 
 
 class Ask(Protocol):
@@ -43,10 +54,14 @@ class Ask(Protocol):
 
 
 class HistorySlice(msgspec.Struct, frozen=True):
-    """Messages in the order asked for; ``has_more``: there are more in that direction."""
+    """Messages in the order asked for; ``has_more``: there are more in that direction.
+
+    ``why``: there are messages, but one may not read them.
+    """
 
     messages: list[Message]
     has_more: bool
+    why: WhyEmpty | None = None
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -75,6 +90,8 @@ class Conversation(msgspec.Struct, frozen=True):
     """A conversation as its member sees it; ``unread`` does not count one's own messages.
 
     ``member``: whether the user is one still.  ``read``: the SeqId up to which the user has read.
+    ``mentioned``: how many of the unread messages speak to the user.  ``pins``: SeqIds of pinned
+    messages.  ``muted``: until when (ms) the user may not say anything.
     """
 
     name: str
@@ -84,6 +101,20 @@ class Conversation(msgspec.Struct, frozen=True):
     read: Seq
     unread: int
     last: Message | None = None
+    mentioned: int = 0
+    role: Role = "member"
+    history: History = "joined"
+    invite: Inviters = "members"
+    pins: list[Seq] = []
+    muted: int = 0
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member of a conversation; ``muted``: until when (ms) it may not say anything."""
+
+    name: str
+    role: Role = "member"
+    muted: int = 0
 
 
 def new_id() -> str:
@@ -102,7 +133,7 @@ async def history(
     """Messages past ``after``, oldest first, or below ``before`` (or all), newest first."""
     query = GetHistory(new_id(), conversation, after, before, limit)
     page = await ask(query, HistoryPage)
-    return HistorySlice([decode_message(raw) for raw in page.messages], page.has_more)
+    return HistorySlice([decode_message(raw) for raw in page.messages], page.has_more, page.why)
 
 
 async def scroll(
@@ -133,15 +164,26 @@ async def conversations(ask: Ask) -> AsyncIterator[Conversation]:
         more = page.has_more and bool(page.conversations)
 
 
-async def members(ask: Ask, conversation: str) -> AsyncIterator[str]:
+async def members(ask: Ask, conversation: str) -> AsyncIterator[Member]:
     """All present members of a conversation, by name."""
     after, more = "", True
     while more:
         page = await ask(ListMembers(new_id(), conversation, after, PAGE_ENTRIES), MemberPage)
-        for member in page.members:
-            yield member
-            after = member
+        for name in page.members:
+            yield Member(name, page.roles.get(name, "member"), page.muted.get(name, 0))
+            after = name
         more = page.has_more and bool(page.members)
+
+
+async def readers(ask: Ask, conversation: str, seq: Seq) -> AsyncIterator[str]:
+    """The members who have read a message, by name."""
+    after, more = "", True
+    while more:
+        page = await ask(ReadBy(new_id(), conversation, seq, after, PAGE_ENTRIES), ReaderPage)
+        for name in page.readers:
+            yield name
+            after = name
+        more = page.has_more and bool(page.readers)
 
 
 async def search(ask: Ask, query: Search) -> SearchSlice:
@@ -160,4 +202,10 @@ def _conversation(state: ConversationState) -> Conversation:
         state.read,
         state.unread,
         state.last,
+        state.mentioned,
+        state.role,
+        state.history,
+        state.invite,
+        state.pins,
+        state.muted,
     )

@@ -40,6 +40,7 @@ from timewire.client.events import (
 )
 from timewire.client.outbox import Outbox, written
 from timewire.client.store import Change, Owner, Saved
+from timewire.commands import Command, concerns
 from timewire.errors import CODES, Invalid, Retryable, TimewireError, error
 from timewire.model import Message, Seq, decode_message
 
@@ -57,6 +58,7 @@ Answer = (
     | wire.HistoryPage
     | wire.ConversationPage
     | wire.MemberPage
+    | wire.ReaderPage
     | wire.SearchPage
     | TimewireError
 )
@@ -256,11 +258,14 @@ class Session:
         else:
             self._give_credit()
 
-    def fetched(self, messages: Sequence[Message], marks: dict[str, Seq]) -> None:
-        """What a rebuild has fetched: messages, oldest first, and read marks."""
+    def fetched(
+        self, messages: Sequence[Message], marks: dict[str, Seq], begins: dict[str, Seq]
+    ) -> None:
+        """What a rebuild has fetched: messages, oldest first, marks, where to begin."""
         for message in messages:
             self._arrive(message)
         self._effects.change.marks |= marks
+        self._effects.change.begins |= begins
 
     def rebuilt(self) -> None:
         """The rebuild is done.  What was let go meanwhile comes on a new connection."""
@@ -323,7 +328,7 @@ class Session:
             limit = min(query.limit, self._limits.page_entries)
             self._transmit(msgspec.structs.replace(query, limit=limit), self._limits)
 
-    def _transmit(self, frame: wire.Command | wire.Query, limits: wire.Limits) -> None:
+    def _transmit(self, frame: Command | wire.Query, limits: wire.Limits) -> None:
         # The server would refuse it without knowing its id, for ever.
         if len(coding.JSON.encode(frame)) > limits.frame_bytes:
             self._fail(frame.id, error("frame_too_large", limit=limits.frame_bytes))
@@ -361,9 +366,8 @@ class Session:
     def _fail(self, id: wire.Id, fault: TimewireError) -> None:
         command = self._outbox.settle(id)
         if command is not None:
-            conversation = command.to if isinstance(command, wire.Send) else command.conversation
             self._effects.change.settled.append(id)
-            self._effects.events.append(Refused(id, conversation, fault))
+            self._effects.events.append(Refused(id, concerns(self.user, command), fault))
         if command is not None or self._queries.pop(id, None):
             self._effects.answers.append((id, fault))
 

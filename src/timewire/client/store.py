@@ -10,20 +10,22 @@ every message.
 
 from __future__ import annotations
 
-import sqlite3
+from bisect import insort
 from collections import OrderedDict
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from timewire.client.events import Acked, Arrival, Received
-from timewire.errors import error
-from timewire.model import READ, SELF, Message, Seq, decode_message
-from timewire.protocol import Command, Cursor, Id, ResetReason
+from timewire.client.events import Arrival
+from timewire.client.revisions import FINAL, Row, add, bare
+from timewire.commands import Command, Id
+from timewire.model import READ, SELF, Message, Seq
+from timewire.protocol import Cursor, ResetReason
 
 MAX_MEMORY_MESSAGES: Final = 100_000
-SCHEMA_VERSION: Final = 1
+
+Place = tuple[str, Seq]
+"""Where a message is: its conversation and its SeqId."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -51,7 +53,8 @@ class Change(msgspec.Struct):
     """What to save in one transaction.  Fields that are empty or None change nothing.
 
     ``settled``: ids of commands that leave the outbox.  ``marks`` merge by maximum.  ``taken``: the
-    app has dealt with all unread messages up to this number.
+    app has dealt with all unread messages up to this number.  ``begins``: what is kept of a
+    conversation before this SeqId may be out of date, and is not shown any more.
 
     ``reset``: a rebuild is due, until ``rebuilt``.  A cursor that is only too old (expired) leaves
     the messages as they are.  Any other reason means that the SeqIds of this store may name other
@@ -64,6 +67,7 @@ class Change(msgspec.Struct):
     queued: list[Command] = []
     settled: list[Id] = []
     marks: dict[str, Seq] = {}
+    begins: dict[str, Seq] = {}
     reset: ResetReason | None = None
     rebuilt: bool = False
     taken: int = 0
@@ -94,14 +98,22 @@ class Store(Protocol):
         """Save all of a change, or nothing.  One result an arrival, in order.
 
         The result is the number under which the arrival is unread, growing; None when the message
-        (conversation and SeqId) was there already.  Messages of kind ``read`` move the marks too.
+        (conversation and SeqId) was there already.  Messages of kind ``read`` move the marks too;
+        those that change earlier ones change them here (``revisions``).
         """
         ...
 
     def messages(
         self, conversation: str, *, before: Seq | None = None, limit: int = 100
     ) -> list[Message]:
-        """Messages below ``before`` (None: from the newest), newest first."""
+        """Messages below ``before`` (None: from the newest), newest first, as they are now.
+
+        Without those that the user has hidden, and those that may be out of date.
+        """
+        ...
+
+    def sweep(self, now: int) -> None:
+        """Forget what messages said whose life is over by a time (ms)."""
         ...
 
     def last(self, conversation: str) -> Seq:
@@ -140,7 +152,7 @@ class MemoryStore:
         self._outbox: dict[Id, Command] = {}
         self._unread: OrderedDict[int, Arrival] = OrderedDict()
         self._number = 0
-        self._messages: OrderedDict[tuple[str, Seq], Message] = OrderedDict()
+        self._rows = _MemoryRows()
         self._last: dict[str, Seq] = {}
         self._marks: dict[str, Seq] = {}
 
@@ -152,7 +164,7 @@ class MemoryStore:
     def apply(self, change: Change) -> list[int | None]:
         """Save a change; see ``Store``."""
         if change.forgets:
-            self._messages.clear()
+            self._rows = _MemoryRows()
             self._unread.clear()
             self._last.clear()
             self._marks.clear()
@@ -164,6 +176,8 @@ class MemoryStore:
             self._outbox.pop(id, None)
         for conversation, seq in change.marks.items():
             self._mark(conversation, seq)
+        for conversation, seq in change.begins.items():
+            self._rows.begin(conversation, seq)
         while self._unread and next(iter(self._unread)) <= change.taken:
             self._unread.popitem(last=False)
         return [self._add(arrival) for arrival in change.arrivals]
@@ -173,11 +187,20 @@ class MemoryStore:
     ) -> list[Message]:
         """Messages below ``before``, newest first."""
         found = [
-            message
-            for (name, seq), message in self._messages.items()
-            if name == conversation and (before is None or seq < before)
+            row.message
+            for (name, seq), row in self._rows.rows.items()
+            if name == conversation
+            and (before is None or seq < before)
+            and seq >= self._rows.begins.get(conversation, 0)
+            and not self._rows.is_hidden(name, seq)
         ]
         return sorted(found, key=lambda message: message.seq, reverse=True)[:limit]
+
+    def sweep(self, now: int) -> None:
+        """Forget what messages said whose life is over."""
+        for row in list(self._rows.rows.values()):
+            if 0 < row.message.expires <= now:
+                self._rows.put(Row(bare(row.message), FINAL))
 
     def last(self, conversation: str) -> Seq:
         """The SeqId of the newest message of a conversation; 0 when there is none."""
@@ -192,12 +215,8 @@ class MemoryStore:
 
     def _add(self, arrival: Arrival) -> int | None:
         message = arrival.message
-        key = message.conversation, message.seq
-        if key in self._messages:
+        if not add(self._rows, self._owner.user if self._owner else "", message):
             return None
-        self._messages[key] = message
-        if len(self._messages) > MAX_MEMORY_MESSAGES:
-            self._messages.popitem(last=False)
         self._last[message.conversation] = max(message.seq, self.last(message.conversation))
         if mark := read_mark(message):
             self._mark(*mark)
@@ -209,169 +228,46 @@ class MemoryStore:
         self._marks[conversation] = max(seq, self.mark(conversation))
 
 
-# In a file -------------------------------------------------------------------------------------
+class _MemoryRows:
+    """The ``Rows`` of a store in memory."""
 
-_SCHEMA: Final = """
-CREATE TABLE messages (
-    conversation TEXT, seq INTEGER, json BLOB NOT NULL, PRIMARY KEY (conversation, seq)
-) WITHOUT ROWID;
-CREATE TABLE unread (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, conversation TEXT, seq INTEGER, own INTEGER
-);
-CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, json BLOB NOT NULL);
-CREATE TABLE marks (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE meta (key TEXT PRIMARY KEY, json BLOB NOT NULL) WITHOUT ROWID;
-"""
+    def __init__(self) -> None:
+        self.rows: OrderedDict[Place, Row] = OrderedDict()
+        self._notes: dict[Place, list[Seq]] = {}
+        self._hidden: set[Place] = set()
+        self._left: dict[str, Seq] = {}
+        self.begins: dict[str, Seq] = {}
 
-_MARK: Final = (
-    "INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
-)
+    def get(self, conversation: str, seq: Seq) -> Row | None:
+        return self.rows.get((conversation, seq))
 
+    def put(self, row: Row) -> None:
+        self.rows[row.message.conversation, row.message.seq] = row
+        if len(self.rows) > MAX_MEMORY_MESSAGES:
+            gone, _ = self.rows.popitem(last=False)
+            self._notes.pop(gone, None)
+            self._hidden.discard(gone)
 
-class SqliteStore:
-    """Keeps everything in one SQLite file, which one device at a time may have open.
+    def note(self, conversation: str, seq: Seq, change: Seq) -> None:
+        insort(self._notes.setdefault((conversation, seq), []), change)
 
-    The journal is a WAL with ``synchronous=NORMAL``: a crash of the app loses nothing.  A crash of
-    the machine may take back the newest transactions, each as a whole, so messages and cursor still
-    agree and the server sends again what is missing; lost can only be a command that was queued in
-    the last moments and never answered.  In return no commit waits for the disk, and the event loop
-    is not held up (``FULL`` would cost one disk sync a frame).
+    def noted(self, conversation: str, seq: Seq) -> list[Message]:
+        found = [self.get(conversation, note) for note in self._notes.get((conversation, seq), ())]
+        return [row.message for row in found if row is not None]
 
-    Raises ``Unusable`` (directory_in_use, directory_newer, directory_unusable).
-    """
+    def hide(self, conversation: str, seq: Seq) -> None:
+        self._hidden.add((conversation, seq))
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = str(path)
-        try:
-            self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            self._prepare()
-        except sqlite3.Error as failure:
-            locked = "locked" in str(failure)
-            code = "directory_in_use" if locked else "directory_unusable"
-            raise error(code, path=self._path, reason=str(failure)) from None
+    def begin(self, conversation: str, seq: Seq) -> None:
+        self.begins[conversation] = max(seq, self.begins.get(conversation, 0))
 
-    def load(self) -> Saved:
-        """Where the device stopped; ``Saved()`` for a new store."""
-        outbox = self._rows("SELECT json FROM outbox ORDER BY number")
-        unread = self._rows(
-            "SELECT number, own, json FROM unread JOIN messages USING (conversation, seq)"
-            " ORDER BY number"
-        )
-        return Saved(
-            self._get("owner", Owner),
-            self._get("cursor", Cursor),
-            self._get("reset", ResetReason),
-            [msgspec.json.decode(json, type=Command) for (json,) in outbox],
-            [(n, (Acked if own else Received)(decode_message(json))) for n, own, json in unread],
-        )
+    def leave(self, conversation: str, seq: Seq) -> None:
+        self._left[conversation] = max(seq, self._left.get(conversation, 0))
 
-    def apply(self, change: Change) -> list[int | None]:
-        """Save a change; see ``Store``."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                numbers = self._write(change)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as failure:
-            raise error("storage_unavailable", path=self._path, reason=str(failure)) from None
-        return numbers
+    def come_back(self, conversation: str, seq: Seq) -> None:
+        if 0 < self._left.get(conversation, 0) < seq:
+            self.begin(conversation, seq)
+            del self._left[conversation]
 
-    def messages(
-        self, conversation: str, *, before: Seq | None = None, limit: int = 100
-    ) -> list[Message]:
-        """Messages below ``before``, newest first."""
-        rows = self._rows(
-            "SELECT json FROM messages WHERE conversation = ? AND seq < ?"
-            " ORDER BY seq DESC LIMIT ?",
-            conversation,
-            2**63 - 1 if before is None else before,
-            limit,
-        )
-        return [decode_message(json) for (json,) in rows]
-
-    def last(self, conversation: str) -> Seq:
-        """The SeqId of the newest message of a conversation; 0 when there is none."""
-        [(seq,)] = self._rows("SELECT max(seq) FROM messages WHERE conversation = ?", conversation)
-        return seq or 0
-
-    def mark(self, conversation: str) -> Seq:
-        """How far the user has read the conversation."""
-        rows = self._rows("SELECT seq FROM marks WHERE conversation = ?", conversation)
-        return rows[0][0] if rows else 0
-
-    def close(self) -> None:
-        """Release the file.  Closing twice is closing once."""
-        self._db.close()
-
-    def _prepare(self) -> None:
-        # Exclusive: two processes with one cursor would take each other's messages.
-        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        [(version,)] = self._db.execute("PRAGMA user_version")
-        if version > SCHEMA_VERSION:
-            raise error("directory_newer", path=self._path)
-        # Taking the lock now: a file in use is refused here, not at the first message.
-        self._db.execute("BEGIN IMMEDIATE")
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._db.execute("COMMIT")
-
-    def _write(self, change: Change) -> list[int | None]:
-        execute = self._db.execute
-        if change.forgets:
-            for table in ("messages", "unread", "marks"):
-                execute(f"DELETE FROM {table}")
-        for key, value in (
-            ("owner", change.owner),
-            ("cursor", change.cursor),
-            ("reset", change.reset),
-        ):
-            if value is not None:
-                execute(
-                    "INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, msgspec.json.encode(value))
-                )
-        if change.rebuilt:
-            execute("DELETE FROM meta WHERE key = 'reset'")
-        for command in change.queued:
-            execute(
-                "INSERT OR IGNORE INTO outbox (id, json) VALUES (?, ?)",
-                (command.id, msgspec.json.encode(command)),
-            )
-        for id in change.settled:
-            execute("DELETE FROM outbox WHERE id = ?", (id,))
-        for mark in change.marks.items():
-            execute(_MARK, mark)
-        if change.taken:
-            execute("DELETE FROM unread WHERE number <= ?", (change.taken,))
-        return [self._add(arrival) for arrival in change.arrivals]
-
-    def _add(self, arrival: Arrival) -> int | None:
-        message, own = arrival.message, isinstance(arrival, Acked)
-        key = message.conversation, message.seq
-        added = self._db.execute(
-            "INSERT OR IGNORE INTO messages VALUES (?, ?, ?)", (*key, msgspec.json.encode(message))
-        )
-        if not added.rowcount:
-            return None
-        if mark := read_mark(message):
-            self._db.execute(_MARK, mark)
-        unread = self._db.execute(
-            "INSERT INTO unread (conversation, seq, own) VALUES (?, ?, ?)", (*key, own)
-        )
-        return unread.lastrowid
-
-    def _get(self, key: str, type: Any) -> Any:
-        rows = self._rows("SELECT json FROM meta WHERE key = ?", key)
-        return msgspec.json.decode(rows[0][0], type=type) if rows else None
-
-    def _rows(self, query: str, *arguments: object) -> list[Any]:
-        try:
-            return self._db.execute(query, arguments).fetchall()
-        except sqlite3.Error as failure:
-            raise error("storage_unavailable", path=self._path, reason=str(failure)) from None
+    def is_hidden(self, conversation: str, seq: Seq) -> bool:
+        return (conversation, seq) in self._hidden

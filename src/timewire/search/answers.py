@@ -21,15 +21,14 @@ from timewire.index import SearchIndex
 from timewire.log import MessageLog
 from timewire.metrics import SEARCH_SECONDS, SEARCHES
 from timewire.model import (
-    MAX_NAME_BYTES,
     MAX_SEQ,
-    MAX_TIMELINE_BYTES,
     Ref,
     Seq,
     Stored,
     message_head,
     message_json,
 )
+from timewire.names import MAX_NAME_BYTES, MAX_TIMELINE_BYTES
 from timewire.protocol import Search, SearchHit, SearchPage
 from timewire.search.documents import document, stored_text
 from timewire.search.indexer import Indexer
@@ -155,8 +154,10 @@ class Searcher:
 
     async def _take(self, asked: _Asked, page: _Filling, found: Sequence[Found]) -> None:
         """Put into a page what was found and is still there, until it is full."""
-        stored = await self._log.fetch([Ref(one.seq, one.conversation) for one in found])
-        by_seq = {message.seq: message for message in stored}
+        places = [Ref(one.seq, one.conversation) for one in found]
+        hidden = await self._scopes.hidden(asked.user, places)
+        stored = await self._log.fetch(places)
+        by_seq = {message.seq: message for message in stored if message.seq not in hidden}
         now, looked_at = self._clock(), 0
         for one in found:
             message = by_seq.get(one.seq)
@@ -170,7 +171,7 @@ class Searcher:
                 if full or (page.hits and page.size > MAX_ANSWER_BYTES):
                     page.more = True
                     return
-                page.hits.append(_hit(asked.question, message))
+                page.hits.append(_hit(asked.question, message, now))
             page.last = one
 
     async def _is_wanted(self, asked: _Asked, message: Stored, now: int) -> bool:
@@ -217,8 +218,8 @@ def _by_time(order: Order) -> Order:
     return "newest" if order == "best" else order
 
 
-def _hit(question: Question, message: Stored) -> SearchHit:
+def _hit(question: Question, message: Stored, now: int) -> SearchHit:
     shown, spots = snippet(stored_text(message.payload), question.wanted)
     head = message_head(message.conversation)
-    text = message_json(head, message.seq, message.time, message.payload)
+    text = message_json(head, message.seq, message.time, message.payload, now)
     return SearchHit(msgspec.Raw(text), shown, spots)

@@ -9,11 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from timewire.finding import EVERYONE, Document
-from timewire.model import CONTROL_KINDS, CREATED, MAX_ID_BYTES, MEMBERS, Seq, Stored
+from timewire.model import CONTROL_KINDS, CREATED, EDITED, MEMBERS, RECALLED, Seq, Stored
+from timewire.names import MAX_ID_BYTES
 from timewire.words import words
 
-EDITED: Final = "edited"
-RECALLED: Final = "recalled"
 REVISIONS: Final = frozenset({EDITED, RECALLED})
 """Kinds of messages that change an earlier one of their conversation, named by ``seq``."""
 
@@ -84,7 +83,7 @@ def document(message: Stored, audience: Seq, now: int = 0) -> Document | None:
     if not message.payload:
         return None
     stored = _decoder.decode(message.payload)
-    if stored.kind in CONTROL_KINDS or stored.kind in REVISIONS or 0 < stored.expires <= now:
+    if stored.kind in CONTROL_KINDS or 0 < stored.expires <= now:
         return None
     text = text_of(stored.body)
     return Document(
@@ -97,6 +96,7 @@ def document(message: Stored, audience: Seq, now: int = 0) -> Document | None:
         " ".join(words(text)),
         stored.kind in MEDIA_KINDS or isinstance(stored.body.get(MEDIA_KEY), str),
         _mentions(stored.mentions, text),
+        stored.expires,
     )
 
 

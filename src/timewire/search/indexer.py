@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from timewire.clock import Clock, wall_clock
 from timewire.errors import Retryable, error
 from timewire.finding import Document
 from timewire.index import SearchIndex
@@ -41,6 +42,7 @@ COMMIT_MESSAGES: Final = 10_000
 SHOW_S: Final = 0.2
 """After so long a message is shown, where there is no such hurry or backlog."""
 
+EXPIRY_PAUSE_MS: Final = 60_000
 RETRY_PAUSE_S: Final = 1.0
 MAX_WAIT_S: Final = 10.0
 """How long a search waits for a SeqId."""
@@ -64,7 +66,11 @@ class Progress(msgspec.Struct, frozen=True):
 class Indexer:
     """Follows the log from where the index stands, for as long as ``run`` is running."""
 
-    def __init__(self, log: MessageLog, scopes: Scopes, index: SearchIndex) -> None:
+    def __init__(
+        self, log: MessageLog, scopes: Scopes, index: SearchIndex, clock: Clock = wall_clock
+    ) -> None:
+        self._clock = clock
+        self._expired = 0
         self._log = log
         self._scopes = scopes
         self._index = index
@@ -148,6 +154,7 @@ class Indexer:
                 since = since or monotonic()
                 position = await self._stage(self._index, batch)
                 if await self._is_due(position, position - shown, since):
+                    await self._expire()
                     await self._index.commit(position, self._log.epoch)
                     self._tell()
                     since, shown = 0.0, position
@@ -174,6 +181,13 @@ class Indexer:
                 await self._hurry.wait()
         except TimeoutError:
             pass
+
+    async def _expire(self) -> None:
+        """Take out what has expired, now and then; answers leave it out from the moment it does."""
+        now = self._clock()
+        if now - self._expired >= EXPIRY_PAUSE_MS:
+            await self._index.expire(now)
+            self._expired = now
 
     def _tell(self) -> None:
         INDEX_POSITION.set(self.position)
@@ -257,9 +271,10 @@ def _documents(pairs: Sequence[tuple[Stored, Seq]]) -> list[Document]:
     for message, audience in pairs:
         try:
             made = document(message, audience)
-        except (msgspec.MsgspecError, UnicodeError) as problem:
+        except Exception as problem:
+            # One bad message must not end the search of everybody.
             INDEX_UNREADABLE.inc()
-            logger.error("a message cannot be indexed", seq=message.seq, reason=str(problem))
+            logger.error("a message cannot be indexed", seq=message.seq, exc_info=problem)
         else:
             found += [made] if made is not None else []
     return found

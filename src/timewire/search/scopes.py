@@ -24,7 +24,7 @@ import msgspec
 from timewire.directory import Directory
 from timewire.errors import error
 from timewire.finding import Scope
-from timewire.model import DIRECT, SELF, Conversation, Seq, Window
+from timewire.model import DIRECT, SELF, Conversation, Ref, Seq, Window
 
 MAX_AUDIENCES: Final = 64
 """In one window; for a window over more the index compares SeqIds."""
@@ -114,6 +114,16 @@ class Scopes:
         """Which messages of a conversation a user may find."""
         found = await self._directory.conversation(conversation)
         return _readable(found, user) if found else []
+
+    async def hidden(self, user: str, places: Iterable[Ref]) -> set[Seq]:
+        """Those of these messages that the user has hidden."""
+        by_name: dict[str, list[Seq]] = {}
+        for place in places:
+            by_name.setdefault(place.conversation, []).append(place.seq)
+        found: set[Seq] = set()
+        for name, seqs in by_name.items():
+            found |= await self._directory.hidden(user, name, seqs)
+        return found
 
     async def named(self, user: str, conversation: str) -> Scope:
         """One conversation.
@@ -226,7 +236,7 @@ def _scope(shares: dict[str, _Share]) -> Scope:
 
 
 def _readable(found: Conversation, user: str) -> list[Window]:
-    return found.windows.get(user, [])
+    return found.readable(user) if user in found.windows else []
 
 
 def _ends(window: Window) -> tuple[Seq, ...]:

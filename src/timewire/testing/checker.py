@@ -16,7 +16,8 @@ from typing import Final
 
 import msgspec
 
-from timewire.model import CREATED, Message, Seq, Window, implied_members
+from timewire.model import CREATED, Message, Seq, Window
+from timewire.names import implied_members
 from timewire.testing.history import (
     Attempt,
     Facts,

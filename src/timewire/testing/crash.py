@@ -21,8 +21,9 @@ from typing import Any, Final
 import msgspec
 
 from timewire.backends.rocksdb import RocksStore
-from timewire.model import Ref, direct
-from timewire.protocol import Add, Create, MarkRead, Remove, Send
+from timewire.commands import Add, Create, MarkRead, Remove, Send
+from timewire.model import Ref
+from timewire.names import direct
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
 from timewire.testing.history import History, InboxDump, Restart, Start, Who

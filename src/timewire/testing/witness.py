@@ -16,7 +16,8 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from timewire.client.outbox import Command, written
+from timewire.client.outbox import written
+from timewire.commands import Command
 from timewire.model import Message, Seq
 from timewire.protocol import Ack
 from timewire.testing.devices import Closed, Frame, RawDevice, raw_device

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from timewire import changes
 from timewire.directory import Device, Membership
-from timewire.model import Change, Conversation, Created, Members, Read, Seq
+from timewire.model import Blocked, Change, Conversation, Created, Hidden, Read, Seq
+from timewire.names import direct
 
 
 class MemoryDirectory:
@@ -14,18 +16,32 @@ class MemoryDirectory:
     def __init__(self) -> None:
         self._conversations: dict[str, Conversation] = {}
         self._marks: dict[tuple[str, str], Seq] = {}
+        self._hidden: dict[tuple[str, str], set[Seq]] = {}
+        self._blocks: set[tuple[str, str]] = set()
         self._devices: dict[str, dict[str, int]] = {}
 
-    def apply(self, seq: Seq, conversation: str, sender: str, change: Change) -> None:
-        """Show what a message with this SeqId changes."""
+    def apply(self, seq: Seq, time: int, conversation: str, sender: str, change: Change) -> None:
+        """Show what a message with this SeqId and time changes."""
         match change:
             case Created():
-                self._conversations[conversation] = Conversation.make(conversation, seq, change)
-            case Members():
-                self._conversations[conversation].apply(seq, change)
+                made = Conversation.make(conversation, seq, change, sender)
+                if made.kind == "direct":
+                    pairs = zip(change.members, change.members[::-1], strict=True)
+                    made.banned.update(two for one, two in pairs if (one, two) in self._blocks)
+                self._conversations[conversation] = made
             case Read():
                 mark = sender, change.conversation
                 self._marks[mark] = max(self._marks.get(mark, 0), change.seq)
+            case Hidden():
+                self._hidden.setdefault((sender, change.conversation), set()).add(change.seq)
+            case Blocked():
+                (self._blocks.add if change.on else self._blocks.discard)((sender, change.user))
+                found = self._conversations.get(direct(sender, change.user))
+                if found is not None:
+                    changes.block(found, change)
+            case _:
+                if conversation in self._conversations:
+                    changes.apply(self._conversations[conversation], seq, time, change)
 
     def reopened(self) -> MemoryDirectory:
         """A directory that knows the same devices; the log makes the rest of it again."""
@@ -56,12 +72,19 @@ class MemoryDirectory:
                 name,
                 self._conversations[name].windows[user].copy(),
                 self._marks.get((user, name), 0),
+                len(self._hidden.get((user, name), ())),
             )
             for name in names[:limit]
         ]
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
         return self._marks.get((user, conversation), 0)
+
+    async def hidden(self, user: str, conversation: str, seqs: Sequence[Seq]) -> set[Seq]:
+        return self._hidden.get((user, conversation), set()).intersection(seqs)
+
+    async def blocks(self, user: str, other: str) -> bool:
+        return (user, other) in self._blocks
 
     async def seen(self, user: str, device: str, time: int) -> None:
         devices = self._devices.setdefault(user, {})

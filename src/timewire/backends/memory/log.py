@@ -10,10 +10,23 @@ import msgspec
 
 from timewire.backends.memory.directory import MemoryDirectory
 from timewire.backends.memory.timelines import MemoryTimelines, digest
+from timewire.changes import Made, revise, revisions
 from timewire.clock import Clock, wall_clock
 from timewire.errors import TimewireError, error
-from timewire.log import MAX_READ_MESSAGES
-from timewire.model import MAX_SEQ, Change, Draft, Entry, Receipt, Ref, Seq, Stored
+from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
+from timewire.model import (
+    MAX_SEQ,
+    Change,
+    Draft,
+    Entry,
+    MessageChange,
+    Receipt,
+    Ref,
+    Seq,
+    Stored,
+    decode_stored,
+    encode_body,
+)
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -30,6 +43,7 @@ class _Record(msgspec.Struct):
     digest: bytes
     change: Change | None
     origin: object
+    expires: int
 
 
 class MemoryLog:
@@ -110,6 +124,7 @@ class MemoryLog:
                 digest(draft.payload),
                 draft.change,
                 draft.origin,
+                draft.expires,
             )
         )
         return Receipt(seq, time)
@@ -121,7 +136,9 @@ class MemoryLog:
             self._keys.pop((record.sender, record.id), None)
             self._keys[record.sender, record.id] = record.seq
         if record.change is not None:
-            self.directory.apply(record.seq, record.conversation, record.sender, record.change)
+            self.directory.apply(
+                record.seq, record.time, record.conversation, record.sender, record.change
+            )
         if record.seq > MAX_READ_MESSAGES:  # consumers this far behind find no origin
             self._records[record.seq - 1 - MAX_READ_MESSAGES].origin = None
 
@@ -142,10 +159,23 @@ class MemoryLog:
         for record in self._records[self._head :]:
             entry = Entry(record.conversation, record.seq, record.time, record.payload)
             self.messages.put(entry)
+            if isinstance(record.change, MessageChange):
+                self._rewrite(record, record.change)
             record.payload = b""
         self._head = len(self._records)
         self._tell()
         sync.set_result(None)
+
+    def _rewrite(self, record: _Record, change: MessageChange) -> None:
+        """What a durable message does to others."""
+        name = record.conversation
+        target = self.messages.find(name, change.seq)
+        if target is None or not target.payload:
+            return
+        for one in revisions(change, _made(record), target.payload, record.payload):
+            self.messages.rewrite(name, one.seq, one.payload)
+            if one.expires:
+                record.expires = one.expires
 
     def _tell(self) -> None:
         self._news.set()
@@ -160,12 +190,31 @@ class MemoryLog:
             await asyncio.shield(self._sync)
         return answer
 
+    async def peek(self, conversation: str, seq: Seq) -> Stored | None:
+        self._check_open()
+        record = self._records[seq - 1] if 1 <= seq <= len(self._records) else None
+        if record is None or record.conversation != conversation:
+            return None
+        payload = self._payload(record)
+        for staged in self._records[max(seq, self._head) :]:
+            if staged.conversation == conversation and payload:
+                payload = _staged(payload, seq, staged)
+        return Stored(seq, record.time, conversation, payload)
+
+    async def sweep(self, now: int) -> int:
+        self._check_open()
+        found = [r for r in self._records[: self._head] if 0 < r.expires <= now]
+        for record in found[:MAX_SWEEP_MESSAGES]:
+            record.expires = 0
+            self.messages.rewrite(record.conversation, record.seq, b"")
+        return len(found[:MAX_SWEEP_MESSAGES])
+
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
         self._check_open()
         if len(refs) > MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
         return [
-            await self._stored(self._records[ref.seq - 1])
+            self._stored(self._records[ref.seq - 1])
             for ref in refs
             if 1 <= ref.seq <= self._head
             and self._records[ref.seq - 1].conversation == ref.conversation
@@ -178,7 +227,7 @@ class MemoryLog:
         if not 1 <= limit <= MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
         records = self._records[after : min(after + limit, self._head)]
-        return [await self._stored(record) for record in records]
+        return [self._stored(record) for record in records]
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
         while not self._closed:
@@ -197,11 +246,29 @@ class MemoryLog:
         await self.messages.aclose()
         self._tell()
 
-    async def _stored(self, record: _Record) -> Stored:
-        entry = await self.messages.get(record.conversation, record.seq)
-        payload = entry.payload if entry is not None else b""
+    def _stored(self, record: _Record) -> Stored:
+        payload = self._payload(record)
         return Stored(record.seq, record.time, record.conversation, payload, record.origin)
+
+    def _payload(self, record: _Record) -> bytes:
+        if record.seq > self._head:
+            return record.payload
+        entry = self.messages.find(record.conversation, record.seq)
+        return entry.payload if entry is not None else b""
 
     def _check_open(self) -> None:
         if self._closed:
             raise error("closed")
+
+
+def _staged(payload: bytes, seq: Seq, record: _Record) -> bytes:
+    """The payload of a message as another one leaves it."""
+    change = record.change
+    if isinstance(change, MessageChange) and change.seq == seq:
+        revised = revise(decode_stored(payload), change, _made(record))
+        return encode_body(revised) if revised else b""
+    return payload
+
+
+def _made(record: _Record) -> Made:
+    return Made(record.sender, record.seq, record.time)

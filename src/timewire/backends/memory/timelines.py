@@ -13,7 +13,8 @@ import msgspec
 
 from timewire.clock import Clock, wall_clock
 from timewire.errors import error
-from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page, Seq, check_timeline
+from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page, Seq
+from timewire.names import check_timeline
 from timewire.timeline import MAX_APPEND_ENTRIES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, Append
 
 
@@ -78,9 +79,12 @@ class _Timeline:
             first : bisect_right(self.entries, min(upto, self.readable), key=_seq_of)
         ]
 
-    def redact(self, seq: Seq) -> None:
-        at = bisect_left(self.entries, seq, key=_seq_of)
-        self.entries[at] = msgspec.structs.replace(self.entries[at], payload=b"", redacted=True)
+    def rewrite(self, seq: Seq, payload: bytes) -> None:
+        at = self._at(seq)
+        if at is not None:
+            self.entries[at] = msgspec.structs.replace(
+                self.entries[at], payload=payload, redacted=not payload
+            )
 
     def remove_below(self, floor: Seq) -> None:
         self.floor = max(self.floor, floor)
@@ -154,10 +158,18 @@ class MemoryTimelines:
         timeline.manual, timeline.last, timeline.readable = True, entry.seq, entry.seq
         timeline.entries.append(entry)
 
+    def find(self, timeline: str, seq: Seq) -> Entry | None:
+        """What ``get`` gives, for the log."""
+        return self._timeline(timeline).get(seq)
+
+    def rewrite(self, timeline: str, seq: Seq, payload: bytes) -> None:
+        """Give an entry that the log has put another payload; an empty one redacts it."""
+        self._timeline(timeline).rewrite(seq, payload)
+
     async def redact(self, timeline: str, seq: Seq) -> bool:
         if await self.get(timeline, seq) is None:
             return False
-        self._timeline(timeline).redact(seq)
+        self._timeline(timeline).rewrite(seq, b"")
         await self._durable()
         return True
 

@@ -30,7 +30,8 @@ DIRECTORY: Final = "directory"
 ENTRIES: Final = "entries"
 ENTRY_KEYS: Final = "entry_keys"
 TIMELINES: Final = "timelines"
-FAMILIES: Final = (META, MESSAGES, LOG, DIRECTORY, ENTRIES, ENTRY_KEYS, TIMELINES)
+EXPIRING: Final = "expiring"
+FAMILIES: Final = (META, MESSAGES, LOG, DIRECTORY, ENTRIES, ENTRY_KEYS, TIMELINES, EXPIRING)
 """The families that are always there.  Time buckets of inboxes and ids come and go beside them."""
 
 MEMTABLE_BYTES: Final = 4 << 20

@@ -2,10 +2,13 @@
 
 One family, by the first byte of the key:
 
-    c conversation               kind, title, SeqId of its creation
+    c conversation               kind, title, SeqId of its creation, settings, roles, pins ...
     m conversation 0 user        place in the order of joining, windows
     u user 0 conversation        nothing: the user's conversations
     r user 0 conversation        read mark, 8 bytes
+    h user 0 conversation 0 seq  nothing: a message that the user has hidden
+    n user 0 conversation        how many there are, 8 bytes
+    b user 0 user                nothing: the first takes no messages from the second
     d user 0 device              time last seen, 8 bytes
 
 Values are MessagePack where not said otherwise.
@@ -21,21 +24,30 @@ from typing import Final
 import msgspec
 from rocksdict import WriteBatch
 
+from timewire import changes
 from timewire.backends.rocksdb.database import DIRECTORY, Family
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.backends.rocksdb.lru import Lru
 from timewire.directory import Device, Membership
-from timewire.errors import TimewireError
+from timewire.errors import TimewireError, error
 from timewire.model import (
+    MAX_PAGE_ENTRIES,
+    Blocked,
+    Change,
     Conversation,
     ConversationKind,
     Created,
     Draft,
-    Members,
+    Hidden,
+    History,
+    Inviters,
+    Read,
+    Role,
     Seq,
     Window,
 )
+from timewire.names import direct
 
 MAX_CACHED_MEMBERS: Final = 500_000
 """In the conversations kept in memory, of all together."""
@@ -49,6 +61,12 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     kind: ConversationKind
     title: str
     created: Seq
+    history: History = "joined"
+    invite: Inviters = "members"
+    roles: dict[str, Role] = {}
+    banned: set[str] = set()
+    muted: dict[str, int] = {}
+    pins: list[Seq] = []
 
 
 class _Membership(msgspec.Struct, frozen=True, array_like=True):
@@ -58,7 +76,7 @@ class _Membership(msgspec.Struct, frozen=True, array_like=True):
     windows: list[Window]
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_membership = msgspec.msgpack.Decoder(_Membership).decode
 
@@ -69,7 +87,8 @@ class RocksDirectory:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._conversations: Lru[str, Conversation] = Lru(MAX_CACHED_MEMBERS)
-        self._marks: Lru[bytes, Seq] = Lru(MAX_CACHED_MARKS)
+        self._numbers: Lru[bytes, int] = Lru(MAX_CACHED_MARKS)
+        """Read marks, and how many messages are hidden."""
         engine.on_reload(self.forget)
 
     def known(self, name: str) -> Conversation | None:
@@ -92,13 +111,30 @@ class RocksDirectory:
         names = [key[len(start) :].decode() for key in found]
         stored = family.get_all([_pair(b"m", name, user) for name in names])
         return [
-            Membership(name, _decode_membership(value).windows, self._mark(user, name))
+            Membership(
+                name,
+                _decode_membership(value).windows,
+                self._number(_pair(b"r", user, name)),
+                self._number(_pair(b"n", user, name)),
+            )
             for name, value in zip(names, stored, strict=True)
             if value is not None
         ]
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
-        return self._mark(user, conversation)
+        return self._number(_pair(b"r", user, conversation))
+
+    async def hidden(self, user: str, conversation: str, seqs: Sequence[Seq]) -> set[Seq]:
+        if len(seqs) > MAX_PAGE_ENTRIES:
+            raise error("bad_limit", limit=MAX_PAGE_ENTRIES)
+        if not self._number(_pair(b"n", user, conversation)):
+            return set()
+        keys = [_hidden_key(user, conversation, seq) for seq in seqs]
+        stored = self._family().get_all(keys)
+        return {seq for seq, value in zip(seqs, stored, strict=True) if value is not None}
+
+    async def blocks(self, user: str, other: str) -> bool:
+        return self._has_block(user, other)
 
     async def seen(self, user: str, device: str, time: int) -> None:
         """Not noted while the store cannot write: a note is no reason to refuse a device."""
@@ -120,38 +156,48 @@ class RocksDirectory:
 
     # -- for the log ----------------------------------------------------------------------------
 
-    def stage(self, batch: WriteBatch, seq: Seq, draft: Draft) -> None:
+    def stage(self, batch: WriteBatch, seq: Seq, time: int, draft: Draft) -> None:
         """Show what a message changes, and add it to the message's batch."""
-        change = draft.change
-        if isinstance(change, Created):
-            self._create(batch, Conversation.make(draft.conversation, seq, change))
-        elif isinstance(change, Members):
-            self._change(batch, seq, draft.conversation, change)
-        elif change is not None:
-            key = _pair(b"r", draft.sender, change.conversation)
-            mark = max(self._mark(draft.sender, change.conversation), change.seq)
-            batch.put(key, pack_seq(mark), self._family().handle)
-            self._marks.put(key, mark)
+        name, sender = draft.conversation, draft.sender
+        match draft.change:
+            case None:
+                pass
+            case Created() as change:
+                made = Conversation.make(name, seq, change, sender)
+                if made.kind == "direct":
+                    pairs = zip(change.members, change.members[::-1], strict=True)
+                    made.banned.update(two for one, two in pairs if self._has_block(one, two))
+                self._create(batch, made)
+            case Read() as change:
+                key = _pair(b"r", sender, change.conversation)
+                self._put_number(batch, key, max(self._number(key), change.seq))
+            case Hidden() as change:
+                self._hide(batch, sender, change)
+            case Blocked() as change:
+                self._block(batch, sender, change)
+            case change:
+                self._change(batch, seq, time, name, change)
 
     def forget(self) -> None:
         """Drop what is in memory: it may show what never was written."""
         self._conversations.clear()
-        self._marks.clear()
+        self._numbers.clear()
 
     def _create(self, batch: WriteBatch, made: Conversation) -> None:
-        head = _encode(_Head(made.kind, made.title, made.created))
-        batch.put(b"c" + made.name.encode(), head, self._family().handle)
+        self._put_head(batch, made.name, _head(made))
         for place, user in enumerate(made.windows):
             self._put_member(batch, made, user, place)
         self._keep(made)
 
-    def _change(self, batch: WriteBatch, seq: Seq, name: str, change: Members) -> None:
+    def _change(self, batch: WriteBatch, seq: Seq, time: int, name: str, change: Change) -> None:
         found = self._conversation(name)
         if found is None:
             return
-        known = len(found.windows)
-        changed = set(found.apply(seq, change))
+        known, before = len(found.windows), _head(found)
+        changed = set(changes.apply(found, seq, time, change))
         family = self._family()
+        if (head := _head(found)) != before:
+            self._put_head(batch, name, head)
         for place, user in enumerate(islice(found.windows, known, None), known):
             self._put_member(batch, found, user, place)
             changed.discard(user)
@@ -159,6 +205,35 @@ class RocksDirectory:
             stored = family.get(_pair(b"m", name, user)) or b""
             self._put_member(batch, found, user, _decode_membership(stored).place)
         self._keep(found)
+
+    def _hide(self, batch: WriteBatch, user: str, change: Hidden) -> None:
+        family, key = self._family(), _hidden_key(user, change.conversation, change.seq)
+        if family.get(key) is None:
+            batch.put(key, b"", family.handle)
+            count = _pair(b"n", user, change.conversation)
+            self._put_number(batch, count, self._number(count) + 1)
+
+    def _block(self, batch: WriteBatch, user: str, change: Blocked) -> None:
+        handle, key = self._family().handle, _pair(b"b", user, change.user)
+        if change.on:
+            batch.put(key, b"", handle)
+        else:
+            batch.delete(key, handle)
+        found = self._conversation(direct(user, change.user))
+        if found is not None:
+            changes.block(found, change)
+            self._put_head(batch, found.name, _head(found))
+            self._keep(found)
+
+    def _has_block(self, user: str, other: str) -> bool:
+        return self._family().get(_pair(b"b", user, other)) is not None
+
+    def _put_number(self, batch: WriteBatch, key: bytes, number: int) -> None:
+        batch.put(key, pack_seq(number), self._family().handle)
+        self._numbers.put(key, number)
+
+    def _put_head(self, batch: WriteBatch, name: str, head: bytes) -> None:
+        batch.put(b"c" + name.encode(), head, self._family().handle)
 
     def _put_member(self, batch: WriteBatch, found: Conversation, user: str, place: int) -> None:
         handle = self._family().handle
@@ -197,17 +272,47 @@ class RocksDirectory:
         windows = {user: stored.windows for stored, user in members}
         changed = max((max(w[-1].joined, w[-1].left) for w in windows.values()), default=0)
         return Conversation(
-            name, head.kind, head.title, head.created, windows, max(head.created, changed)
+            name,
+            head.kind,
+            head.title,
+            head.created,
+            windows,
+            max(head.created, changed),
+            head.history,
+            head.invite,
+            head.roles,
+            head.banned,
+            head.muted,
+            head.pins,
         )
 
-    def _mark(self, user: str, conversation: str) -> Seq:
-        key = _pair(b"r", user, conversation)
-        mark = self._marks.get(key)
-        if mark is None:
+    def _number(self, key: bytes) -> int:
+        number = self._numbers.get(key)
+        if number is None:
             stored = self._family().get(key)
-            mark = seq_of(stored) if stored else 0
-            self._marks.put(key, mark)
-        return mark
+            number = seq_of(stored) if stored else 0
+            self._numbers.put(key, number)
+        return number
+
+
+def _head(of: Conversation) -> bytes:
+    return _encode(
+        _Head(
+            of.kind,
+            of.title,
+            of.created,
+            of.history,
+            of.invite,
+            of.roles,
+            of.banned,
+            of.muted,
+            of.pins,
+        )
+    )
+
+
+def _hidden_key(user: str, conversation: str, seq: Seq) -> bytes:
+    return b"%b\0%b" % (_pair(b"h", user, conversation), pack_seq(seq))
 
 
 def _pair(kind: bytes, one: str, other: str) -> bytes:

@@ -5,7 +5,8 @@
 
 Names hold no control characters, so keys are in the order of (name, SeqId).  With ``KEYED`` the
 payload begins with the length (2 bytes) and bytes of the entry's idempotency key.  Of a
-``REDACTED`` entry's payload only a digest is left.
+``REDACTED`` entry's payload only a digest is left; that of a ``REWRITTEN`` one begins with the
+digest of what was there first.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from timewire.model import MAX_SEQ, Entry, Seq
 
 REDACTED: Final = 1
 KEYED: Final = 2
+REWRITTEN: Final = 4
 
 SEQ_BYTES: Final = 8
+DIGEST_BYTES: Final = 16
 PAST: Final = b"\1"
 """In place of the 0 after a name: past every key that begins with the name."""
 
@@ -88,8 +91,15 @@ def redacted(key: bytes, row: Row) -> bytes:
 
 
 def digest(key: bytes, payload: bytes) -> bytes:
-    """What stays of a redacted payload: it tells a repeat of the entry from another one."""
-    return blake2b(payload, digest_size=16, key=blake2b(key, digest_size=16).digest()).digest()
+    """What stays of a payload that is gone: it tells a repeat of the entry from another one."""
+    place = blake2b(key, digest_size=DIGEST_BYTES).digest()
+    return blake2b(payload, digest_size=DIGEST_BYTES, key=place).digest()
+
+
+def rewritten(key: bytes, row: Row, payload: bytes) -> bytes:
+    """The value of an entry without a key that has another payload now; an empty one redacts it."""
+    stamp = pack_stamp(row.time, REWRITTEN if payload else REDACTED)
+    return encode(key, stamp, (row.digest or digest(key, row.payload)) + payload)
 
 
 def decode(key: bytes, value: bytes) -> Row:
@@ -102,6 +112,8 @@ def decode(key: bytes, value: bytes) -> Row:
         own, payload = payload[start : start + length], payload[start + length :]
     if flags & REDACTED:
         return Row(time, b"", True, own, payload)
+    if flags & REWRITTEN:
+        return Row(time, payload[DIGEST_BYTES:], False, own, payload[:DIGEST_BYTES])
     return Row(time, payload, False, own)
 
 
@@ -113,6 +125,14 @@ def checked(key: bytes, value: bytes) -> tuple[int, int, bytes]:
     if crc32(value[_CRC_BYTES:], crc32(key)) != crc:
         raise error("damaged", timeline=timeline_of(key), seq=seq_of(key))
     return time, flags, value[_HEAD_BYTES:]
+
+
+def content(key: bytes, value: bytes) -> tuple[int, bytes]:
+    """Time and payload of a stored message; a redacted one has none.  Raises ``Damaged``."""
+    time, flags, rest = checked(key, value)
+    if flags:
+        return time, b"" if flags & REDACTED else rest[DIGEST_BYTES:]
+    return time, rest
 
 
 def peek(value: bytes) -> tuple[int, bytes | None]:
@@ -127,7 +147,9 @@ def peek(value: bytes) -> tuple[int, bytes | None]:
 
 def same(key: bytes, row: Row, payload: bytes) -> bool:
     """Whether an entry was written with this payload."""
-    return row.digest == digest(key, payload) if row.redacted else row.payload == payload
+    if row.redacted or row.digest:
+        return row.digest == digest(key, payload)
+    return row.payload == payload
 
 
 # Reading a family ------------------------------------------------------------------------------

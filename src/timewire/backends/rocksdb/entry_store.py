@@ -29,7 +29,8 @@ from timewire.backends.rocksdb.entries import (
 from timewire.backends.rocksdb.entries import pack_seq as pack
 from timewire.backends.rocksdb.heads import Head, Heads
 from timewire.errors import error
-from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page, Seq, check_timeline
+from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page, Seq
+from timewire.names import check_timeline
 
 MAX_STEP_ENTRIES: Final = 1_000
 """Entries counted or removed, and timelines visited, before everything else gets its turn."""

@@ -22,7 +22,7 @@ from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
-    checked,
+    content,
     decode,
     encode,
     get_near,
@@ -35,9 +35,11 @@ from timewire.backends.rocksdb.entries import (
 from timewire.backends.rocksdb.keys import Keys, Known, pack_place
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.backends.rocksdb.recent import Recent
+from timewire.backends.rocksdb.revisions import Revisions
+from timewire.changes import Revision
 from timewire.clock import Clock
 from timewire.errors import TimewireError, error
-from timewire.log import MAX_READ_MESSAGES
+from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
 from timewire.metrics import LOG_HEAD
 from timewire.model import MAX_SEQ, Draft, Receipt, Ref, Seq, Stored
 
@@ -66,7 +68,10 @@ class RocksLog:
         self._directory = directory
         self._clock = clock
         self._keys = Keys(engine, keys_ms)
+        self._revisions = Revisions(engine)
         self._recent = Recent()
+        self._staged: dict[Seq, Stored] = {}
+        """What is written and not durable yet."""
         self._news = asyncio.Event()
         """Set once: when there are new durable messages, or when the log is closed."""
         self._head: Seq = 0
@@ -130,27 +135,36 @@ class RocksLog:
             if key:
                 put(key, pack_place(seq, time) + name, ids.handle)
                 fresh[key] = message
+            if draft.expires:
+                self._revisions.expect(batch, draft.expires, conversation, seq)
             stored.append(message)
             results.append(Receipt(seq, time))
             newest = draft
         if stored:
             record = _Record(time, [message.conversation for message in stored])
             put(pack_seq(seq), _encode(record), engine.family(LOG).handle)
-            self._write(batch, seq, newest)
+            self._staged.update((message.seq, message) for message in stored)
+            self._write(batch, seq, time, newest)
             self._numbers.last, self._time = seq, time
         return results, stored
 
-    def _write(self, batch: WriteBatch, last: Seq, draft: Draft | None) -> None:
-        """Write a batch.  ``draft`` is that of its last message: it may change the directory."""
+    def _write(self, batch: WriteBatch, last: Seq, time: int, draft: Draft | None) -> None:
+        """Write a batch.  ``draft`` is that of its last message: it may carry a change."""
+        revisions: list[Revision] = []
         try:
             if draft is not None and draft.change is not None:
-                self._directory.stage(batch, last, draft)
+                self._directory.stage(batch, last, time, draft)
+                revisions = self._revisions.stage(batch, last, time, draft)
             if self._engine.durability == "interval":
                 self._numbers.cover(last)
             self._engine.write(batch)
         except BaseException:
             self._directory.forget()
+            self._staged.clear()
             raise
+        for revision in revisions:
+            if not revision.payload:
+                self.redacted(revision.seq)
 
     def _repeat(self, draft: Draft, known: Known) -> Receipt | TimewireError:
         """The answer to a draft whose id is known."""
@@ -172,6 +186,8 @@ class RocksLog:
         stored: list[Stored],
         fault: Exception | None,
     ) -> None:
+        for message in stored:
+            self._staged.pop(message.seq, None)
         if fault is None and stored:
             self._head = stored[-1].seq
             self._recent.add(stored)
@@ -196,6 +212,20 @@ class RocksLog:
             await self._engine.durable()
         return answer
 
+    async def peek(self, conversation: str, seq: Seq) -> Stored | None:
+        if not 1 <= seq <= MAX_SEQ:
+            return None
+        row = self._revisions.find(conversation, seq)
+        return None if row is None else Stored(seq, row.time, conversation, row.payload)
+
+    async def sweep(self, now: int) -> int:
+        gone = self._revisions.sweep(now, self._head, MAX_SWEEP_MESSAGES)
+        for seq in gone:
+            self.redacted(seq)
+        if gone:
+            await self._engine.durable()
+        return len(gone)
+
     async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
         if len(refs) > MAX_READ_MESSAGES:
             raise error("bad_limit", limit=MAX_READ_MESSAGES)
@@ -205,8 +235,8 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, flags, payload = checked(key, value)
-                found.append(Stored(ref.seq, time, ref.conversation, b"" if flags else payload))
+                time, payload = content(key, value)
+                found.append(Stored(ref.seq, time, ref.conversation, payload))
         return found
 
     async def read(self, after: Seq, limit: int = MAX_READ_MESSAGES) -> list[Stored]:
@@ -231,8 +261,7 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                _, flags, payload = checked(key, value)
-                message.payload = b"" if flags else payload
+                _, message.payload = content(key, value)
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
@@ -248,9 +277,13 @@ class RocksLog:
             after = batch[-1].seq
             yield batch
 
-    def redacted(self, conversation: str, seq: Seq) -> None:
+    def redacted(self, seq: Seq) -> None:
         """A message's payload is gone: forget it here too."""
-        self._recent.redact(conversation, seq)
+        staged = self._staged.get(seq)
+        if staged is not None:
+            staged.payload = b""
+        else:
+            self._recent.redact(seq)
 
     async def aclose(self) -> None:
         await self._engine.aclose()
@@ -270,6 +303,7 @@ class RocksLog:
             value = self._engine.family(LOG).get(pack_seq(self._head)) or b""
             self._time = _decode(value).time
         self._recent.clear(self._head)
+        self._staged.clear()
         LOG_HEAD.set(self._head)
         self._tell()
 

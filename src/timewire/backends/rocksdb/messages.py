@@ -40,5 +40,5 @@ class RocksMessages(EntryStore):
     async def redact(self, timeline: str, seq: Seq) -> bool:
         found = await super().redact(timeline, seq)
         if found:
-            self._log.redacted(timeline, seq)
+            self._log.redacted(seq)
         return found

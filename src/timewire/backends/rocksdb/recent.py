@@ -41,11 +41,11 @@ class Recent:
             found = found + batch if found else batch
         return found
 
-    def redact(self, conversation: str, seq: Seq) -> None:
+    def redact(self, seq: Seq) -> None:
         """Forget a payload."""
         at = bisect_right(self._batches, seq - 1, key=_last)
         for message in self._batches[at] if at < len(self._batches) else ():
-            if message.seq == seq and message.conversation == conversation:
+            if message.seq == seq:
                 message.payload = b""
 
     def clear(self, since: Seq) -> None:

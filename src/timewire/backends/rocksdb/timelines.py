@@ -38,7 +38,8 @@ from timewire.backends.rocksdb.lru import Lru
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.clock import Clock
 from timewire.errors import error
-from timewire.model import MAX_SEQ, Seq, check_timeline
+from timewire.model import MAX_SEQ, Seq
+from timewire.names import check_timeline
 from timewire.timeline import MAX_APPEND_ENTRIES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, Append
 
 _LAST: Final = b"last:entries"

@@ -70,6 +70,12 @@ from timewire.testing.contracts.places import (
     StoresPlace,
     TimelinesPlace,
 )
+from timewire.testing.contracts.revisions import (
+    ChangeCrashContract,
+    ChangeReopenContract,
+    ConversationChangeContract,
+    RevisionContract,
+)
 from timewire.testing.contracts.stores_machine import stores_machine
 from timewire.testing.contracts.timeline_machine import timeline_machine
 from timewire.testing.contracts.timelines import (
@@ -78,6 +84,9 @@ from timewire.testing.contracts.timelines import (
 
 __all__ = [
     "BusContract",
+    "ChangeCrashContract",
+    "ChangeReopenContract",
+    "ConversationChangeContract",
     "DirectoryContract",
     "DirectoryReopenContract",
     "InboxContract",
@@ -94,6 +103,7 @@ __all__ = [
     "LogOriginContract",
     "LogReopenContract",
     "MessageLogContract",
+    "RevisionContract",
     "BUCKET_MS",
     "KEYS_DAYS",
     "Contract",

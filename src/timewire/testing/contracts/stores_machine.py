@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
+from msgspec.structs import replace
 
 from timewire.directory import Membership
 from timewire.errors import TimewireError
@@ -16,11 +17,17 @@ from timewire.model import (
     Change,
     Created,
     Draft,
+    Edited,
     Members,
+    Reacted,
     Read,
+    Recalled,
     Receipt,
     Ref,
+    StoredBody,
     Window,
+    decode_stored,
+    encode_body,
     encode_stored,
 )
 from timewire.testing.contracts.machine import Machine
@@ -43,8 +50,15 @@ class Sent:
     seq: int
     time: int
     conversation: str
-    payload: bytes
     original: bytes
+    now: StoredBody | None
+    """What is left of it."""
+    expires: int = 0
+
+    @property
+    def payload(self) -> bytes:
+        """What has to be stored."""
+        return encode_body(self.now) if self.now else b""
 
 
 @dataclass
@@ -85,10 +99,48 @@ class Model:
                     self.windows[group].setdefault(user, []).append([seq, 0])
                 for user in set(left) & set(self.present(group)):
                     self.windows[group][user][-1][1] = seq
+            case Edited() | Recalled() | Reacted():
+                self.revise(seq, group, sender, change)
             case Read(conversation=conversation, seq=mark):
                 self.marks[sender, conversation] = max(
                     self.marks.get((sender, conversation), 0), mark
                 )
+            case _:
+                raise AssertionError(change)
+
+    def revise(
+        self, seq: int, group: str, sender: str, change: Edited | Recalled | Reacted
+    ) -> None:
+        """What a message does to an earlier one."""
+        found = [m for m in self.messages if (m.conversation, m.seq) == (group, change.seq)]
+        if not found or not (old := found[0].now):
+            return
+        target, carrier = found[0], self.messages[-1]
+        if isinstance(change, Recalled):
+            for gone in self.messages:
+                if gone is target or gone.seq in old.edits:
+                    gone.now = None
+        elif isinstance(change, Reacted):
+            users = set(old.reactions.get(change.emoji, ())) - {sender}
+            users |= {sender} if change.on else set()
+            after = {**old.reactions, change.emoji: sorted(users)}
+            after = {emoji: users for emoji, users in after.items() if users}
+            target.now = replace(old, reactions=after, version=seq)
+        else:
+            edits = [*old.edits, seq]
+            target.now = replace(
+                old, body=change.body, edits=edits, version=seq, edited=carrier.time
+            )
+            if old.expires and carrier.now:
+                carrier.now = replace(carrier.now, expires=old.expires)
+                carrier.expires = old.expires
+
+    def sweep(self, now: int) -> int:
+        """Redact what has expired; how many messages."""
+        gone = [sent for sent in self.messages if 0 < sent.expires <= now]
+        for sent in gone:
+            sent.now, sent.expires = None, 0
+        return len(gone)
 
     def inbox(self, user: str) -> list[Ref]:
         """What a user's inbox holds."""
@@ -144,7 +196,14 @@ class StoresMachine(Machine):
         assert isinstance(answer, Receipt)
         assert (answer.time, answer.repeated) == (time, False)
         assert answer.seq > max([0, *(m.seq for m in self.model.messages[-1:])])
-        sent = Sent(answer.seq, time, draft.conversation, draft.payload, draft.payload)
+        sent = Sent(
+            answer.seq,
+            time,
+            draft.conversation,
+            draft.payload,
+            decode_stored(draft.payload),
+            draft.expires,
+        )
         self.model.messages.append(sent)
         if draft.id:
             self.model.ids[draft.sender, draft.id] = sent
@@ -170,8 +229,9 @@ class StoresMachine(Machine):
         drafts: list[Draft] = []
         for _ in range(size):
             group, sender, id = data.draw(A_GROUP), data.draw(A_USER), data.draw(IDS)
-            payload = encode_stored(sender, id, "text", {"text": data.draw(TEXTS)})
-            drafts.append(Draft(group, sender, id, payload))
+            expires = data.draw(st.sampled_from([0, 0, self.clock.now + 1000]))
+            body = StoredBody(sender, id, "text", {"text": data.draw(TEXTS)}, expires=expires)
+            drafts.append(Draft(group, sender, id, encode_body(body), expires=expires))
         self.append(drafts)
 
     @precondition(lambda self: self.groups)
@@ -240,7 +300,32 @@ class StoresMachine(Machine):
         """Take back what a message said."""
         sent = data.draw(st.sampled_from(self.model.messages))
         assert self.run(self.backend.messages.redact(sent.conversation, sent.seq))
-        sent.payload = b""
+        sent.now = None
+
+    @precondition(lambda self: self.model.messages)
+    @rule(
+        data=st.data(),
+        sender=A_USER,
+        kind=st.sampled_from(["edit", "edit", "recall", "react", "unreact"]),
+    )
+    def revise(self, data: st.DataObject, sender: str, kind: str) -> None:
+        """Change an earlier message, be it there still or not."""
+        sent = data.draw(st.sampled_from(self.model.messages))
+        change: Change = Reacted(sent.seq, data.draw(TEXTS), kind == "react")
+        if kind == "edit":
+            change = Edited(sent.seq, {"text": data.draw(TEXTS)})
+        elif kind == "recall":
+            change = Recalled(sent.seq)
+        self.append([self.control(sent.conversation, sender, change)])
+        peeked = self.run(self.backend.log.peek(sent.conversation, sent.seq))
+        assert peeked
+        assert peeked.payload == sent.payload
+
+    @rule(age=st.integers(-2000, 1000))
+    def sweep(self, age: int) -> None:
+        """Redact what has expired by some time."""
+        now = self.clock.now - age
+        assert self.run(self.backend.log.sweep(now)) == self.model.sweep(now)
 
     @rule(data=st.data(), user=A_USER, limit=LIMITS)
     def sync(self, data: st.DataObject, user: str, limit: int) -> None:

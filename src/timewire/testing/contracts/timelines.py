@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Iterable
 import pytest
 
 from timewire.errors import Invalid, Unusable
-from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, MAX_TIMELINE_BYTES, Entry, Page
+from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page
+from timewire.names import MAX_TIMELINE_BYTES
 from timewire.testing.contracts.places import Contract, TimelinesPlace
 from timewire.timeline import (
     MAX_APPEND_ENTRIES,

@@ -1,0 +1,276 @@
+"""What a user can have done, as frames, and the change that each one asks for.
+
+Every command becomes a message in the log and is answered by ``ack``.  It carries an ``id`` of the
+device's own choice: repeated with the same id, it is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from timewire.model import (
+    SELF,
+    Appointed,
+    Banned,
+    Blocked,
+    Change,
+    Created,
+    Edited,
+    Forward,
+    Hidden,
+    History,
+    Inviters,
+    Members,
+    Muted,
+    Pinned,
+    Reacted,
+    Read,
+    Recalled,
+    Role,
+    Seq,
+    Updated,
+)
+
+Id = str
+LogicalTime = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A device's own count or clock: a number that every language has."""
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A time in ms since 1970-01-01 UTC; 0 for none."""
+
+AckLevel = Literal["stored", "synced"]
+
+
+class Frame(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
+    """Base of all frames."""
+
+
+class Send(Frame, tag="send"):
+    """A message.  Repeat it with the same ``id`` until it is acked: it will be there once.
+
+    ``to`` is a conversation; a ``direct:`` one comes into being by its first message.  ``sent`` is
+    the device's own logical time (any growing number).  ``ack``: when to answer, once the message
+    is stored, or once it is also in every inbox (synced).
+
+    ``reply``: the message of this conversation that it answers.  ``mentions``: members it speaks
+    to, ``*`` for all.  ``expires``: after this time nothing is left of it but its place.
+    ``forward``: where it comes from, when it is passed on; one has to be able to read that.
+    """
+
+    id: Id
+    to: str
+    body: dict[str, Any]
+    kind: str = "text"
+    sent: LogicalTime = 0
+    ack: AckLevel = "stored"
+    reply: Seq = 0
+    mentions: list[str] = []
+    expires: Time = 0
+    forward: Forward | None = None
+
+
+class Create(Frame, tag="create"):
+    """Make a group with its first members; the maker is one, and owns it.
+
+    ``history``: what members may read, from their joining on or all of it.  ``invite``: who may
+    add members.
+    """
+
+    id: Id
+    conversation: str
+    members: list[str] = []
+    title: str = ""
+    history: History = "joined"
+    invite: Inviters = "members"
+
+
+class Update(Frame, tag="update"):
+    """Give a group another title or setting; what is left out stays.  For owners and admins."""
+
+    id: Id
+    conversation: str
+    title: str | None = None
+    history: History | None = None
+    invite: Inviters | None = None
+
+
+class Add(Frame, tag="add"):
+    """Add members to a group.  Whether members may, or only admins, is its ``invite`` setting."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class Remove(Frame, tag="remove"):
+    """Remove members from a group, for owners and admins; removing oneself is leaving.
+
+    The last owner cannot leave while there are other members.
+    """
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class Appoint(Frame, tag="role"):
+    """Give a member another role.  For owners; one owner has to stay."""
+
+    id: Id
+    conversation: str
+    user: str
+    role: Role
+
+
+class Ban(Frame, tag="ban"):
+    """Remove users from a group, and have them stay out.  For owners and admins."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class Unban(Frame, tag="unban"):
+    """Banned users may be added again.  For owners and admins."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+
+
+class Mute(Frame, tag="mute"):
+    """A member may not say anything until a time; 0 lifts it.  For owners and admins."""
+
+    id: Id
+    conversation: str
+    user: str
+    until: Time
+
+
+class Edit(Frame, tag="edit"):
+    """Have a message of one's own say something else, within ``edit_minutes``.
+
+    The message itself changes, and who has it already is told by an ``edited`` message.
+    """
+
+    id: Id
+    conversation: str
+    seq: Seq
+    body: dict[str, Any]
+
+
+class Recall(Frame, tag="recall"):
+    """Take back what a message said, for ever, and what its edits said; its place stays.
+
+    One's own within ``edit_minutes``; owners and admins of a group any, at any time.
+    """
+
+    id: Id
+    conversation: str
+    seq: Seq
+
+
+class React(Frame, tag="react"):
+    """Put an emoji to a message, or take one's own back."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+    emoji: str
+    on: bool = True
+
+
+class Pin(Frame, tag="pin"):
+    """Keep a message in sight, or no longer.  In groups for owners and admins."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+    on: bool = True
+
+
+class Hide(Frame, tag="hide"):
+    """Delete a message for oneself, on all of one's devices.  Nobody else notices."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+
+
+class Block(Frame, tag="block"):
+    """Take no messages from a user in the direct conversation, or take them again."""
+
+    id: Id
+    user: str
+    on: bool = True
+
+
+class MarkRead(Frame, tag="read"):
+    """The user has read the conversation up to a SeqId."""
+
+    id: Id
+    conversation: str
+    seq: Seq
+
+
+GroupCommand = Create | Update | Add | Remove | Appoint | Ban | Unban | Mute
+MessageCommand = Edit | Recall | React | Pin
+OwnCommand = MarkRead | Hide | Block
+"""What concerns the user alone: it becomes a message in the user's own conversation."""
+
+Command = Send | GroupCommand | MessageCommand | OwnCommand
+"""What changes something: answered by ``ack``, safe to repeat."""
+
+
+def place_of(user: str, command: Command) -> str:
+    """The conversation in which a user's command becomes a message."""
+    if isinstance(command, Send):
+        return command.to
+    if isinstance(command, OwnCommand):
+        return SELF + user
+    return command.conversation
+
+
+def concerns(user: str, command: Command) -> str:
+    """The conversation that a command is about."""
+    if isinstance(command, Send):
+        return command.to
+    return SELF + user if isinstance(command, Block) else command.conversation
+
+
+def change_of(command: Command, makers: Sequence[str]) -> Change | None:
+    """The change that a command asks for; None for a message.
+
+    ``makers``: who is a member of a new group beside those that the command names.
+    """
+    if isinstance(command, Send):
+        return None
+    if isinstance(command, Create):
+        everyone = list(dict.fromkeys([*makers, *command.members]))
+        return Created("group", everyone, command.title, command.history, command.invite)
+    return _CHANGES[type(command)](command)
+
+
+_CHANGES: Final[dict[type, Callable[[Any], Change]]] = {
+    Update: lambda update: Updated(update.title, update.history, update.invite),
+    Add: lambda add: Members(joined=_once(add.users)),
+    Remove: lambda remove: Members(left=_once(remove.users)),
+    Appoint: lambda appoint: Appointed(appoint.user, appoint.role),
+    Ban: lambda ban: Banned(_once(ban.users)),
+    Unban: lambda unban: Banned(_once(unban.users), on=False),
+    Mute: lambda mute: Muted(mute.user, mute.until),
+    Edit: lambda edit: Edited(edit.seq, edit.body),
+    Recall: lambda recall: Recalled(recall.seq),
+    React: lambda react: Reacted(react.seq, react.emoji, react.on),
+    Pin: lambda pin: Pinned(pin.seq, pin.on),
+    Hide: lambda hide: Hidden(hide.conversation, hide.seq),
+    Block: lambda block: Blocked(block.user, block.on),
+    MarkRead: lambda read: Read(read.conversation, read.seq),
+}
+
+
+def _once(users: list[str]) -> list[str]:
+    return list(dict.fromkeys(users))
