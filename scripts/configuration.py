@@ -36,7 +36,7 @@ A list is written with commas in the environment: `TIMEWIRE_ORIGINS=https://a.ex
 On the command line its flag is repeated. Secrets cannot be given on the command line, where other
 users of the machine could see them: use the environment, the file, or the data directory.
 
-The commands that act for a user (`send`, `tail`, `history`, `search` ...) also read
+The commands that act for a user (`send`, `tail`, `history`, `search`, `create`, `chat`) also read
 `TIMEWIRE_URL`, `TIMEWIRE_TOKEN` and `TIMEWIRE_USER`; `timewire send --help` says more.
 """
 
@@ -77,6 +77,8 @@ def values(key: str, plain: Any, meta: msgspec.Meta) -> str:
 def shown(default: Any) -> str:
     if default in ("", ()):
         return "empty"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{one}`" for one in default)
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 

@@ -96,6 +96,7 @@ only the server writes: what these say has happened, to everybody at the same pl
 | `pinned` | `{{seq, on}}` | a message is kept in sight, or no longer |
 | `read` | `{{conversation, seq}}` | in one's own `self:` conversation: read up to there |
 | `hidden` | `{{conversation, seq}}` | there too: one does not want to see a message any more |
+| `settings` | `{{presence}}` | there too: who may see whether one is online |
 | `blocked` | `{{user, on}}` | there too: one takes no messages from a user, or does again |
 
 **Changed messages.** The server changes the message itself, so history and a late sync show how it
@@ -105,6 +106,10 @@ newest change that a message shows, `edits` those of its edits, `edited` the tim
 change's `seq` is larger than the message's `version` was when it came, in the order of `seq`: of
 two edits, and of a user's reactions with one emoji, the last one holds. What is recalled never
 comes back.
+
+**Media.** Files are uploaded over HTTP and named by the SHA-256 of their content. A message refers
+to them by `media` in its body: one name, or a list of at most 32. Its sender has to be able to see
+them; then whoever can read the message can get them. See [MEDIA.md](MEDIA.md).
 
 **Conversations.** `direct:alice:bob` (names sorted) comes into being by its first message, and
 `self:alice` likewise; any other name is a group that somebody creates. Members get what is said
@@ -117,6 +122,15 @@ admins. Members add others, unless `invite` is `admins`. The last owner cannot l
 
 **Searching.** `search` finds messages by words and fields, within the same windows as history;
 [SEARCH.md](SEARCH.md) says what to write and what is found.
+
+**Signals.** `typing` and `presence` are pushed to who is live and never stored. They have no
+place in the order, move no cursor, and are the first to be let go: when they come too fast (one
+typing in two seconds from a device in a conversation, ten a second in a conversation), in a
+conversation of more than 200 members (typing), or when a quarter of `outbox_bytes` waits for the
+receiver. `watch` names whose presence one wants to see; it holds for the connection. One sees who
+shares a conversation with one, does not block one, and has not set `presence` to `nobody`; all
+others are offline. A change is told when it has lasted: a device that is back within five seconds
+was never gone.
 
 **Keeping alive.** Say something (`ping` will do) or answer WebSocket pings: a connection that is
 silent for `silence_timeout_s` is closed. A quiet device is told `at` now and then, so that its

@@ -201,3 +201,34 @@ async def test_quit_ends_it(server: Server) -> None:
         assert not alice.chat.ended
         await alice.enter("/quit")
         assert alice.chat.ended
+
+
+async def test_who_is_typing_is_shown_until_the_message_is_there(server: Server) -> None:
+    async with chatting(server, "alice") as alice, chatting(server, "bob") as bob:
+        await alice.enter("/create team bob", "hello")
+        await bob.until(lambda: "team" in [room.label for room in bob.chat.rooms.listed()])
+        await bob.enter("/open team")
+        await alice.until(lambda: alice.chat.status == "live")
+        alice.chat.typing()
+        await bob.until(lambda: bob.chat.bar == "alice typing …")
+        await alice.enter("there")
+        await bob.until(lambda: "there" in bob.lines)
+        assert bob.chat.bar == "live"
+
+
+async def test_messages_are_edited_recalled_and_reacted_to(server: Server) -> None:
+    async with chatting(server, "alice") as alice, chatting(server, "bob") as bob:
+        await alice.enter("/create team bob", "hello", "oops")
+        await alice.until(lambda: not alice.pending)
+        await bob.until(lambda: any(one.name == "team" for one in bob.chat.rooms.listed()))
+        await bob.enter("/open team")
+        made = "made this group: alice, bob"
+        await bob.shows(made, "hello", "oops")
+        await alice.enter("/recall", "/edit hello, bob", "/edit")
+        await bob.shows(made, "hello, bob (edited)", "(removed)")
+        await bob.enter("/react 👍", "/react")
+        await alice.shows(made, "hello, bob (edited) 👍1", "(removed)")
+        await bob.enter("/react 👍")
+        await alice.shows(made, "hello, bob (edited)", "(removed)")
+        await bob.enter("/recall")
+        assert bob.lines[-1].endswith("there is no such message here")

@@ -111,6 +111,25 @@ class Twin:
         if answer:
             self.show(who, "ack", message)
 
+    def change(self, who: Who, id: str, kind: str, body: dict[str, Any]) -> None:
+        """A message of the team that changes an earlier one."""
+        self.send(who, id, "team", body=body, kind=kind)
+        index, made = body["seq"] - 1, self.log[-1]
+        was = self.log[index]
+        if kind == "edited":
+            self.log[index] = replace(
+                was,
+                body=body["body"],
+                edits=[*was.edits, made.seq],
+                edited=made.time,
+                version=made.seq,
+            )
+        elif kind == "reaction":
+            self.log[index] = replace(was, reactions={"x": [who.user]}, version=made.seq)
+        else:
+            for gone in (was.seq, *was.edits):
+                self.log[gone - 1] = Message("team", gone, self.log[gone - 1].time)
+
     def refuse(self, who: Who, id: str, to: str, code: str) -> None:
         attempt = Attempt(who, id, to, "text", {}, self.tick(), self.tick(), "refused", code=code)
         self.history.attempts.append(attempt)
@@ -188,7 +207,7 @@ def good() -> History:
     """A run with everything in it that the rules speak of.
 
     SeqIds: 1-5 team, 6-7 alice's own mark, 8-10 direct, 11 sent four times, 12 carol leaves,
-    13-15 team.
+    13-15 team; 16 edited and reacted to, 19 edited and recalled.
     """
     twin = Twin()
     for who in DEVICES:
@@ -215,6 +234,13 @@ def good() -> History:
     twin.send(LAPTOP, "t2", "team")
     twin.send(BOB, "b3", "team")
     twin.send(BOB, "b4", "team")
+    twin.send(BOB, "b5", "team")
+    twin.change(BOB, "e1", "edited", {"seq": 16, "body": {"text": "better"}})
+    twin.change(PHONE, "p1", "reaction", {"seq": 16, "emoji": "x", "on": True})
+    twin.send(BOB, "b6", "team")
+    twin.read("alice", "team")
+    twin.change(BOB, "e2", "edited", {"seq": 19, "body": {"text": "worse"}})
+    twin.change(BOB, "x1", "recalled", {"seq": 19})
     history = twin.end()
     bad = Start(Who("bob", "old"), 99, twin.tick(), 15, 3, "expired", "expired", "b-bob")
     history.starts.append(bad)
@@ -242,7 +268,7 @@ def test_the_good_run_has_everything_in_it() -> None:
 
 
 def test_every_rule_has_its_number_name_and_reason() -> None:
-    assert list(RULES) == list(range(1, 16))
+    assert list(RULES) == list(range(1, 17))
     assert all(rule.__doc__ and len(rule.__doc__) > 40 for rule in RULES.values())
 
 
@@ -423,7 +449,7 @@ def read_skips(history: History) -> None:
 
 
 def read_is_stale(history: History) -> None:
-    in_reads(history, "bob", without(15))
+    in_reads(history, "bob", without(21))
 
 
 def read_is_cut_short(history: History) -> None:
@@ -478,7 +504,7 @@ def inbox_of_a_stranger(history: History) -> None:
 
 
 def dangling_inbox_entry(history: History) -> None:
-    history.inboxes = [replace(one, refs=(*one.refs, Ref(16, "team"))) for one in history.inboxes]
+    history.inboxes = [replace(one, refs=(*one.refs, Ref(99, "team"))) for one in history.inboxes]
 
 
 def synced_but_not_stored(history: History) -> None:
@@ -592,6 +618,39 @@ def fan_out_never_reaches_the_end(history: History) -> None:
     history.inboxes = [replace(one, position=14, refs=one.refs[:-1]) for one in history.inboxes]
 
 
+def edit_is_forgotten(history: History) -> None:
+    early = next(read for read in history.reads if any(m.edits for m in read.messages))
+    messages = tuple(map(unedited, early.messages))
+    history.reads.append(replace(early, messages=messages, began=10_000, ended=10_001))
+
+
+def unedited(message: Message) -> Message:
+    if not message.edits:
+        return message
+    return replace(message, body={"text": "bob/phone says b5"}, edits=[], edited=0, version=0)
+
+
+def recalled_comes_back(history: History) -> None:
+    early = next(read for read in history.reads if any(m.id == "b6" for m in read.messages))
+    history.reads.append(replace(early, began=10_000, ended=10_001))
+
+
+def recall_does_not_reach_a_device(history: History) -> None:
+    in_holding(history, BOB, lambda shown: tuple(s for s in shown if s.message.kind != "recalled"))
+
+
+def reaction_does_not_reach_a_device(history: History) -> None:
+    in_holding(history, BOB, lambda shown: tuple(s for s in shown if s.message.kind != "reaction"))
+
+
+def bare_without_a_recall(history: History) -> None:
+    everywhere(history, lambda m: Message(m.conversation, m.seq, m.time) if m.id == "b4" else m)
+
+
+def edit_of_nobody(history: History) -> None:
+    everywhere(history, lambda m: replace(m, body={"text": "fake"}) if m.edits else m)
+
+
 FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (1, lost_message),
     (1, acked_elsewhere),
@@ -604,6 +663,8 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (3, altered_body),
     (3, altered_kind),
     (3, altered_on_the_way),
+    (3, bare_without_a_recall),
+    (3, edit_of_nobody),
     (4, two_acks),
     (4, two_times),
     (5, readers_disagree),
@@ -648,6 +709,10 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (15, another_log_after_the_crash),
     (15, device_never_reaches_the_end),
     (15, fan_out_never_reaches_the_end),
+    (16, edit_is_forgotten),
+    (16, recalled_comes_back),
+    (16, recall_does_not_reach_a_device),
+    (16, reaction_does_not_reach_a_device),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,18 +22,21 @@ from timewire.client import (
     Disconnected,
     Event,
     Live,
+    Member,
+    Presence,
     Received,
     Refused,
     Reset,
     SqliteStore,
     State,
+    Typing,
     connect,
 )
 from timewire.client import session as session_module
 from timewire.client.store import Change
 from timewire.commands import Send
 from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireError, Unusable
-from timewire.model import Message
+from timewire.model import Forward, Message
 from timewire.protocol import Cursor
 from timewire.server import Server
 from timewire.testing.servers import ServerProcess, running_server, serving
@@ -67,6 +71,10 @@ async def next_events(me: Client, wanted: Callable[[Event], bool], count: int) -
     return found
 
 
+def is_presence(event: Event) -> bool:
+    return isinstance(event, Presence)
+
+
 def carries_text(event: Event) -> bool:
     return isinstance(event, Received | Acked) and event.message.kind == "text"
 
@@ -92,6 +100,53 @@ async def nothing_waits(me: Client) -> list[Event]:
             return left
         if not isinstance(event, Connected | Disconnected | Live):
             left.append(event)
+
+
+# Signals -----------------------------------------------------------------------------------------
+
+
+async def test_who_types_is_told(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob", codec="msgpack") as bob:
+        await alice.create("team", ["bob"])
+        await bob.caught_up()
+        alice.typing("team")
+        [event] = await next_events(bob, lambda event: isinstance(event, Typing), 1)
+        assert event == Typing("team", "alice")
+
+
+async def test_who_comes_and_goes_is_told_over_broken_connections(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, device(server, "alice") as alice:
+        await alice.create("team", ["bob"])
+        alice.watch(["bob"])
+        seen = await next_events(alice, is_presence, 1)
+        async with device(server, "bob"):
+            seen += await next_events(alice, is_presence, 1)
+            await server.restart()
+            # Nobody is online for a server that has just started, until they come back.
+            while (event := (await next_events(alice, is_presence, 1))[0]) != Presence("bob", True):
+                seen.append(event)
+        assert seen[:2] == [Presence("bob", False), Presence("bob", True)]
+
+
+async def test_who_hides_is_not_seen(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        await alice.create("team", ["bob"])
+        await bob.show_presence("nobody")
+        [hidden] = await received(bob, 1)
+        alice.watch(["bob", "nobody"])
+        seen = await next_events(alice, is_presence, 2)
+        assert seen == [Presence("bob", False), Presence("nobody", False)]
+        assert hidden.kind == "created"
+        await bob.show_presence("all")
+        assert await next_events(alice, is_presence, 1) == [Presence("bob", True)]
+
+
+async def test_what_cannot_be_watched(server: Server) -> None:
+    async with device(server, "alice") as alice:
+        for users, code in ((["a b"], "bad_name"), (map(str, range(501)), "too_many_watched")):
+            with pytest.raises(TimewireError) as refused:
+                alice.watch(users)
+            assert refused.value.code == code
 
 
 # Talking -----------------------------------------------------------------------------------------
@@ -155,6 +210,47 @@ async def test_every_command_looks_the_same_to_its_device_and_to_all_others(
         assert [event.message for event in own] == there
         assert [one.kind for one in there] == kinds
         assert phone.read_mark("team") == alice.read_mark("team") == sent.seq
+
+
+async def test_messages_name_others_and_tell_who_has_read_them(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        await alice.create("team", ["bob", "carol"], history="all", invite="admins")
+        first = await alice.send("team", "look")
+        await bob.mark_read("team", first.seq)
+        await alice.role("team", "bob", "admin")
+        await alice.mute("team", "carol", 2_000_000_000_000)
+        [said] = [one for one in alice.kept("team") if one.seq == first.seq]
+        second = await alice.send(
+            "team", "again", reply=first.seq, mentions=["bob"], forward=said, ack="synced"
+        )
+        assert await alice.read_by("team", first.seq) == ["bob"]
+        assert await bob.roster("team") == [
+            Member("alice", "owner"),
+            Member("bob", "admin"),
+            Member("carol", "member", 2_000_000_000_000),
+        ]
+        assert await bob.members("team") == ["alice", "bob", "carol"]
+        states = {one.name: one for one in await bob.conversations()}
+        assert (states["team"].unread, states["team"].mentioned) == (1, 1)
+        assert (states["team"].role, states["team"].history) == ("admin", "all")
+        last = states["team"].last
+        assert last
+        assert (last.seq, last.reply, last.mentions) == (second.seq, first.seq, ["bob"])
+        assert last.forward == Forward("team", first.seq, "alice")
+        assert last in alice.kept("team")
+
+
+async def test_what_has_expired_is_gone_from_devices(server: Server) -> None:
+    async with device(server, "alice") as alice, device(server, "bob") as bob:
+        soon = time.time_ns() // 1_000_000 + 300
+        sent = await alice.send("direct:alice:bob", "psst", expires=soon)
+        await received(bob, 2)
+        for _ in range(600):
+            if not any(me.kept("direct:alice:bob", limit=1)[0].kind for me in (alice, bob)):
+                break
+            await asyncio.sleep(0.05)
+        [left] = (await bob.history("direct:alice:bob", limit=1)).messages
+        assert (left.seq, left.kind, left.body) == (sent.seq, "", {})
 
 
 async def test_all_devices_of_a_user_end_equal(server: Server, tmp_path: Path) -> None:
@@ -492,8 +588,8 @@ async def test_a_device_that_was_away_for_too_long_is_rebuilt(tmp_path: Path) ->
             assert [one.body["text"] for one in team] == [*[f"{n}" for n in range(50, 150)], "new"]
             assert await nothing_waits(alice) == []
             kept = [one.body["text"] for one in alice.kept("team", limit=1000)]
-            assert kept[-1] == "known"
-            assert len(kept) == 102
+            assert kept[-1] == "50"  # what stood before may have been changed meanwhile
+            assert len(kept) == 101
         async with device(server, "alice", store=tmp_path / "a.db") as alice:
             await alice.caught_up()
             assert await nothing_waits(alice) == []

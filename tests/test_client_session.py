@@ -28,14 +28,16 @@ from timewire.client.events import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
+    Typing,
 )
 from timewire.client.session import Effects, Session, State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import Change, MemoryStore, Owner, Saved, Store
-from timewire.commands import Send
+from timewire.commands import PutSettings, Send
 from timewire.errors import Forbidden, Invalid, Retryable, TimewireError, Unusable
 from timewire.model import Message
 from timewire.protocol import Cursor
@@ -868,3 +870,51 @@ def test_a_device_under_any_order_of_events(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(session_module, "MAX_UNREAD_EVENTS", 4)
     monkeypatch.setattr(session_module, "LOW_UNREAD_EVENTS", 2)
     run_state_machine_as_test(Devices, settings=settings(max_examples=EXAMPLES))
+
+
+# Signals -----------------------------------------------------------------------------------------
+
+
+def test_what_is_watched_is_watched_on_every_connection() -> None:
+    session = Session(Saved(), "laptop")
+    watch = wire.Watch("w", ["bob"])
+    session.watch(watch)
+    session.typing("team")
+    assert session.effects().frames == []
+    for _ in range(2):
+        session.opened("token")
+        session.effects()
+        assert watch in played(session, welcome()).frames
+        session.closed(1006, "gone")
+    session.opened("token")
+    played(session, welcome())
+    other = wire.Watch("v", [])
+    session.watch(other)
+    session.typing("team")
+    assert session.effects().frames == [other, wire.Typing("team")]
+
+
+def test_signals_become_events_and_move_nothing() -> None:
+    session = online()
+    done = played(
+        session,
+        wire.SomeoneTyping("team", "bob"),
+        wire.Watching("w", [wire.Presence("bob", True), wire.Presence("eve", False, 5)]),
+        wire.Presence("bob", False, 7),
+    )
+    assert done.events == [
+        Typing("team", "bob"),
+        Presence("bob", True),
+        Presence("eve", False, 5),
+        Presence("bob", False, 7),
+    ]
+    assert not done.change
+
+
+def test_settings_that_are_refused_are_about_ones_own_conversation() -> None:
+    session = online()
+    session.put(PutSettings("1", "nobody"))
+    done = played(session, wire.Problem("storage_full", "no", "1"))
+    assert [event.conversation for event in done.events if isinstance(event, Refused)] == [
+        "self:alice"
+    ]

@@ -3,11 +3,14 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.client import sqlite_store
 from timewire.client import store as store_module
 from timewire.client.events import Acked, Received
 from timewire.client.sqlite_store import SqliteStore
@@ -212,6 +215,133 @@ def test_a_memory_store_keeps_the_newest_messages(monkeypatch: pytest.MonkeyPatc
     assert seqs(store.messages("team")) == [5, 4, 3]
 
 
+# What messages do to others ----------------------------------------------------------------------
+
+
+def control(seq: int, kind: str, body: dict[str, Any], sender: str = "bob", **more: Any) -> Message:
+    return message(seq, kind=kind, body=body, sender=sender, **more)
+
+
+def put(store: Store, *messages: Message) -> list[int | None]:
+    return store.apply(Change(arrivals=[Received(one) for one in messages]))
+
+
+def test_changes_change_what_is_kept(reopen: Open) -> None:
+    edit = control(5, "edited", {"seq": 1, "body": {"text": "better"}})
+    numbers = put(
+        reopen(),
+        *[message(seq) for seq in (1, 2, 3)],
+        edit,
+        control(6, "reaction", {"seq": 2, "emoji": "x", "on": True}, "eve"),
+        control(7, "recalled", {"seq": 3}),
+    )
+    assert None not in numbers
+    store = reopen()
+    kept = {one.seq: one for one in store.messages("team")}
+    assert (kept[1].body, kept[1].edits, kept[1].edited) == ({"text": "better"}, [5], edit.time)
+    assert kept[2].reactions == {"x": ["eve"]}
+    assert kept[3] == Message("team", 3, 1003)
+    assert kept[5] == edit
+    assert [event.message for _, event in store.load().unread][2] == kept[3]
+
+
+def test_a_recall_takes_edits_too_and_stays(reopen: Open) -> None:
+    store = reopen()
+    edits = [control(seq, "edited", {"seq": 1, "body": {"text": f"{seq}"}}) for seq in (2, 3, 6)]
+    put(store, message(1), *edits[:2], control(5, "recalled", {"seq": 1}), edits[2])
+    assert put(store, message(1), message(1, version=9)) == [None, None]
+    bare = {one.seq for one in reopen().messages("team") if one.kind == ""}
+    assert bare == {1, 2, 3, 6}
+
+
+def test_a_recall_before_its_message(reopen: Open) -> None:
+    store = reopen()
+    edit = control(2, "edited", {"seq": 1, "body": {"text": "better"}})
+    put(store, control(3, "recalled", {"seq": 1}), edit, message(1))
+    assert [one.kind for one in store.messages("team")] == ["recalled", "", ""]
+
+
+def test_a_message_is_replaced_by_a_newer_state_of_it(reopen: Open) -> None:
+    store = reopen()
+    put(store, message(1), message(2), message(3, version=7, reactions={"x": ["bob"]}))
+    own = control(9, "reaction", {"seq": 1, "emoji": "y", "on": True}, "alice")
+    newer = message(1, version=8, body={"text": "newer"}, edits=[8])
+    gone = Message("team", 2, 1002)
+    assert put(store, own, newer, gone, message(3)) == [4, None, None, None]
+    one, two, three = [m for m in store.messages("team")[::-1] if m.seq < 9]
+    assert (one.body, one.reactions, one.version) == ({"text": "newer"}, {"y": ["alice"]}, 9)
+    assert two == gone
+    assert three.reactions == {"x": ["bob"]}
+
+
+def test_changes_that_a_message_came_with_are_not_done_again(reopen: Open) -> None:
+    store = reopen()
+    put(store, message(1, version=7), control(6, "reaction", {"seq": 1, "emoji": "x", "on": True}))
+    assert store.messages("team")[-1].reactions == {}
+    put(store, control(8, "reaction", {"seq": 1, "emoji": "x", "on": True}))
+    assert store.messages("team")[-1].reactions == {"x": ["bob"]}
+
+
+def test_what_is_hidden_is_not_shown_whenever_it_comes(reopen: Open) -> None:
+    store = reopen()
+    put(store, message(1), message(2))
+    for seq in (1, 3):
+        hidden = message(
+            10 + seq, "self:alice", kind="hidden", body={"conversation": "team", "seq": seq}
+        )
+        put(store, hidden)
+    put(store, message(3), message(4))
+    store = reopen()
+    assert seqs(store.messages("team")) == [4, 2]
+    assert store.last("team") == 4
+    unread = {event.message.seq: event.message for _, event in store.load().unread}
+    assert (unread[1].kind, unread[3].kind) == ("", "")
+
+
+def test_lives_end(reopen: Open) -> None:
+    store = reopen()
+    edit = control(4, "edited", {"seq": 1, "body": {"text": "better"}})
+    put(store, message(1, expires=50), message(2, expires=60), message(3), edit)
+    assert store.messages("team")[0].expires == 50
+    store.sweep(49)
+    assert all(one.kind for one in store.messages("team"))
+    store.sweep(50)
+    store = reopen()
+    assert {one.seq for one in store.messages("team") if not one.kind} == {1, 4}
+    store.sweep(1000)
+    assert {one.seq for one in store.messages("team") if not one.kind} == {1, 2, 4}
+
+
+def test_after_a_return_what_stood_before_is_not_shown(reopen: Open) -> None:
+    store = reopen()
+    store.apply(Change(owner=Owner("alice", "laptop")))
+
+    def members(seq: int, *joined: str, left: tuple[str, ...] = ()) -> Message:
+        return control(seq, "members", {"joined": list(joined), "left": list(left)})
+
+    put(store, message(1), members(2, "alice"), members(3, left=("alice",)))
+    assert seqs(reopen().messages("team")) == [3, 2, 1]
+    store = reopen()
+    put(store, members(7, "alice"), message(8), members(5, "alice"))
+    assert seqs(reopen().messages("team")) == [8, 7]
+    store = reopen()
+    put(store, control(9, "banned", {"users": ["alice"], "on": True}), members(12, "alice"))
+    put(store, control(13, "banned", {"users": ["alice"], "on": False}), members(14, "alice"))
+    assert seqs(store.messages("team")) == [14, 13, 12]
+
+
+def test_what_may_be_out_of_date_is_not_shown(reopen: Open) -> None:
+    store = reopen()
+    store.apply(Change(arrivals=received(1, 2, 3, 4), begins={"team": 3}))
+    store.apply(Change(begins={"team": 2}))
+    store = reopen()
+    assert seqs(store.messages("team")) == [4, 3]
+    assert len(store.load().unread) == 4
+    store.apply(Change(reset="other_log"))
+    store.apply(Change(arrivals=received(1)))
+    assert seqs(reopen().messages("team")) == [1]
+
+
 # The file ----------------------------------------------------------------------------------------
 
 
@@ -246,6 +376,21 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert refusal.value.code == "directory_newer"
 
 
+def test_a_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "a.db")
+    for statement in sqlite_store._SCHEMA.split(";"):  # pyright: ignore[reportPrivateUsage]
+        database.execute(statement)
+    json = msgspec.json.encode(message(1))
+    database.execute("INSERT INTO messages VALUES ('team', 1, ?)", (json,))
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    store = SqliteStore(tmp_path / "a.db")
+    put(store, control(2, "edited", {"seq": 1, "body": {"text": "better"}}))
+    assert store.messages("team")[-1].body == {"text": "better"}
+    store.close()
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"hello, I am a text file and no database at all" * 100)
     with pytest.raises(Unusable) as refusal:
@@ -272,9 +417,37 @@ _arrivals = st.builds(
     st.integers(1, 8),
     st.sampled_from(["team", "self:alice"]),
 )
+_controls = st.builds(
+    lambda seq, body, version: Received(
+        message(seq, kind=body[0], body=body[1], sender="bob", version=version)
+    ),
+    st.integers(1, 12),
+    st.one_of(
+        st.tuples(st.just("recalled"), st.fixed_dictionaries({"seq": st.integers(1, 8)})),
+        st.tuples(
+            st.just("edited"),
+            st.fixed_dictionaries({"seq": st.integers(1, 8), "body": st.just({"text": "x"})}),
+        ),
+        st.tuples(
+            st.just("reaction"),
+            st.fixed_dictionaries(
+                {"seq": st.integers(1, 8), "emoji": st.just("x"), "on": st.booleans()}
+            ),
+        ),
+        st.tuples(
+            st.just("members"),
+            st.sampled_from([{"joined": ["alice"], "left": []}, {"joined": [], "left": ["alice"]}]),
+        ),
+        st.tuples(st.just("hidden"), st.just({"conversation": "team", "seq": 3})),
+        st.tuples(st.just("text"), st.just({"text": "with news"})),
+    ),
+    st.integers(0, 12),
+)
 _changes = st.builds(
     Change,
-    arrivals=st.lists(_arrivals, max_size=4),
+    owner=st.sampled_from([None, Owner("alice", "laptop")]),
+    arrivals=st.lists(_arrivals | _controls, max_size=4),
+    begins=st.dictionaries(st.just("team"), st.integers(1, 9), max_size=1),
     cursor=st.none() | st.builds(Cursor, st.just("b"), st.sampled_from("123")),
     queued=st.lists(st.builds(Send, st.sampled_from("abc"), st.just("team"), st.just({}))),
     settled=st.lists(st.sampled_from("abc"), max_size=2),
@@ -291,6 +464,8 @@ def test_the_file_does_what_memory_does(changes: list[Change]) -> None:
     for change in changes:
         assert file.apply(change) == memory.apply(change)
         assert file.load() == memory.load()
+        file.sweep(1000)
+        memory.sweep(1000)
         for conversation in ("team", "self:alice", "x"):
             assert file.messages(conversation) == memory.messages(conversation)
             assert file.last(conversation) == memory.last(conversation)

@@ -147,6 +147,12 @@ def test_a_key_like_no_other_points_to_the_documentation() -> None:
         ("origins", ["chat.example.com"]),
         ("origins", ["https://chat.example.com/"]),
         ("origins", ["https://a.example\n"]),
+        ("media_mb", 0),
+        ("media_types", ["image"]),
+        ("media_types", ["image/png; x=y"]),
+        ("media_store", "bucket"),
+        ("media_store", "s3://a b"),
+        ("media_orphan_hours", 0),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(key: str, value: object) -> None:
@@ -236,3 +242,9 @@ def test_the_example_file_in_the_document_is_valid(tmp_path: Path) -> None:
     example = document.split("```toml\n", 1)[1].split("```", 1)[0]
     assert load(path=toml(tmp_path, example)) != Config()
     assert module.ENV_PREFIX in document
+
+
+def test_lists_come_from_the_environment_with_commas() -> None:
+    config = load(environ={"TIMEWIRE_MEDIA_TYPES": "image/*, application/pdf"})
+    assert config.media_types == ("image/*", "application/pdf")
+    assert "`image/*`" in refused(environ={"TIMEWIRE_MEDIA_TYPES": "image"}).message

@@ -23,6 +23,8 @@ from timewire.testing.contracts import (
     LogFailureContract,
     LogOriginContract,
     LogReopenContract,
+    MediaIndexContract,
+    MediaIndexReopenContract,
     MessageLogContract,
     Place,
     RevisionContract,
@@ -144,6 +146,14 @@ class TestDirectory(DirectoryContract):
 
 
 class TestDirectoryReopened(DirectoryReopenContract):
+    place = MemoryPlace
+
+
+class TestMediaIndex(MediaIndexContract):
+    place = MemoryPlace
+
+
+class TestMediaIndexReopened(MediaIndexReopenContract):
     place = MemoryPlace
 
 

@@ -34,6 +34,8 @@ from timewire.testing.contracts import (
     LogFailureContract,
     LogOriginContract,
     LogReopenContract,
+    MediaIndexContract,
+    MediaIndexReopenContract,
     MessageLogContract,
     RevisionContract,
     TimelineCrashContract,
@@ -192,6 +194,14 @@ class TestDirectory(DirectoryContract):
 
 
 class TestDirectoryReopened(DirectoryReopenContract):
+    place = RocksPlace
+
+
+class TestMediaIndex(MediaIndexContract):
+    place = RocksPlace
+
+
+class TestMediaIndexReopened(MediaIndexReopenContract):
     place = RocksPlace
 
 

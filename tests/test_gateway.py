@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from timewire import gateway as module
+from timewire import signals
 from timewire.auth import mint
 from timewire.backends.memory import MemoryStore
 from timewire.backends.rocksdb import RocksStore
@@ -151,9 +152,9 @@ async def test_a_token_of_another_secret(quick: House) -> None:
 
 
 async def test_a_token_that_has_expired(quick: House) -> None:
-    device = await quick.connect()
     token = quick.token("alice", life_s=60)
     quick.clock.now += 60_000
+    device = await quick.connect()
     await device.send("hello", token=token, device="phone")
     await device.expect("error", code="token_expired")
     assert await device.closed() == 4101
@@ -945,3 +946,95 @@ async def test_a_connection_that_breaks_off_leaves_nothing(quick: House) -> None
     assert list(quick.server._hub.receivers()) == []  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(Closed):
         await devices[0].next()
+
+
+# -- signals --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "TICK_S", 0.01)
+
+
+async def test_typing_reaches_the_other_devices_of_members(house: House) -> None:
+    alice, laptop = await house.live("alice"), await house.live("alice", "laptop")
+    bob = await house.live("bob", subprotocol=SUBPROTOCOLS[1])
+    eve = await house.live("eve")
+    await make_team(alice, "bob")
+    await alice.send("typing", conversation="team")
+    await eve.send("typing", conversation="team")
+    await say(eve, "later", "self:eve")
+    for device in (laptop, bob):
+        assert (await device.until("typing"))[-1] == {
+            "type": "typing",
+            "conversation": "team",
+            "user": "alice",
+        }
+    await say(bob, "1")
+    assert [frame["type"] for frame in await alice.until("push")] == ["push"]
+
+
+async def test_presence_is_told_to_watchers(house: House, quick_signals: None) -> None:
+    alice = await house.live("alice")
+    await make_team(alice, "bob")
+    answer = await alice.ask("watch", id="w", users=["bob", "nobody"])
+    assert answer["users"] == [
+        {"type": "presence", "user": "bob", "online": False},
+        {"type": "presence", "user": "nobody", "online": False},
+    ]
+    bob = await house.live("bob")
+    await alice.expect("presence", user="bob", online=True)
+    await bob.ws.close()
+    await eventually(lambda: not house.server._hub.of("bob"))
+    house.clock.now += signals.LINGER_MS
+    left = await alice.expect("presence", user="bob", online=False)
+    assert left["seen"] == house.clock.now - signals.LINGER_MS
+
+
+async def test_hiding_is_a_message_of_ones_own(house: House, quick_signals: None) -> None:
+    alice, bob = await house.live("alice"), await house.live("bob")
+    laptop = await house.live("bob", "laptop")
+    await make_team(alice, "bob")
+    await alice.send("watch", id="w", users=["bob"])
+    await alice.expect("watching")
+    await eventually(lambda: "bob" in house.server._signals._online)
+    await bob.ask("settings", id="hide", presence="nobody")
+    while (frame := await alice.next())["type"] != "presence" or frame["online"]:
+        pass
+    assert frame == {"type": "presence", "user": "bob", "online": False}
+    pushed = [frame["message"] for frame in await laptop.until("push")][-1]
+    while pushed["kind"] != "settings":
+        pushed = (await laptop.until("push"))[-1]["message"]
+    assert (pushed["conversation"], pushed["body"]) == ("self:bob", {"presence": "nobody"})
+    answer = await bob.ask("settings", id="bad", presence="friends")
+    assert answer["code"] == "bad_frame"
+
+
+async def test_too_many_watched(quick: House) -> None:
+    alice = await quick.live("alice")
+    answer = await alice.ask("watch", id="w", users=[f"u{n}" for n in range(501)])
+    assert answer["code"] == "too_many_watched"
+    assert (await alice.ask("watch", id="w", users=["a b"]))["code"] == "bad_name"
+
+
+async def test_signals_never_cost_a_message_its_place(tmp_path: Path) -> None:
+    """Who does not read loses signals, and has every message in order all the same."""
+    day_s = 86_400
+    async with housing(tmp_path / "data", outbox_bytes=65_536, silence_timeout_s=day_s) as house:
+        alice, bob = await house.live("alice"), await house.live("bob")
+        await make_team(alice, "bob")
+        count, size = 300, 30_000
+        for number in range(count):
+            house.clock.now += signals.TYPING_INTERVAL_MS
+            await alice.send("typing", conversation="team")
+            await say(alice, str(number), body={"text": "x" * size}, ack="synced")
+        got: list[str] = []
+        typing = 0
+        while len(got) < count + 1:
+            frame = await bob.next()
+            got += ids([frame])
+            typing += frame["type"] == "typing"
+            if frame["type"] == "page":
+                await bob.send("credit")
+        assert got == ["make", *map(str, range(count))]
+        assert 0 < typing < count

@@ -7,7 +7,7 @@ import pytest
 
 from timewire.hub import Hub
 from timewire.inbox import Delivery
-from timewire.model import Seq, Stored, decode_message, encode_stored
+from timewire.model import Seq, Stored, StoredBody, decode_message, encode_body, encode_stored
 
 
 class Ear:
@@ -25,6 +25,9 @@ class Ear:
     def push(self, data: bytes, seq: Seq) -> None:
         self.pushed.append(seq)
         self.frames.append(data)
+
+    def signal(self, data: bytes) -> bool:
+        raise AssertionError("the hub hands over no signals")
 
     def replace(self) -> None:
         self.replaced += 1
@@ -51,6 +54,19 @@ def test_everything_goes_to_those_it_is_for(hub: Hub) -> None:
     hub.publish([delivery(11, "alice", "bob"), delivery(12, "alice"), delivery(13, "eve")], 13)
     assert (phone.pushed, laptop.pushed, bob.pushed) == ([11, 12], [11, 12], [11])
     assert hub.position == 13
+
+
+def test_what_has_expired_on_its_way_is_pushed_without_its_words() -> None:
+    now = 99
+    hub = Hub(10, lambda: now)
+    ear = Ear("alice")
+    join(hub, ear)
+    payload = encode_body(StoredBody("carol", "1", "text", {"text": "secret"}, expires=100))
+    hub.publish([Delivery(Stored(11, 1000, "team", payload), ["alice"])], 11)
+    now = 100
+    hub.publish([Delivery(Stored(12, 1000, "team", payload), ["alice"])], 12)
+    assert [b"secret" in frame for frame in ear.frames] == [True, False]
+    assert ear.pushed == [11, 12]
 
 
 def test_only_those_who_have_everything_before_are_pushed_to(hub: Hub) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from timewire.outbox import Flusher, Outbox, frame
+from timewire.outbox import SIGNAL_SHARE, Flusher, Outbox, frame
 from timewire.testing.devices import raw_device
 
 LIMIT_BYTES = 1000
@@ -92,6 +92,23 @@ async def test_it_is_full_when_too_much_waits_and_not_when_it_has_left() -> None
         await asyncio.wait_for(room, 10)
         assert not box.is_full()
         reading.cancel()
+
+
+async def test_signals_are_let_go_long_before_it_is_full() -> None:
+    async with connection() as (transport, far):
+        box = outbox(transport)
+        assert box.offer_signal(b"s" * 10)
+        box.put(b"x" * (LIMIT_BYTES // SIGNAL_SHARE))
+        assert not box.offer_signal(b"s")
+        assert not box.is_full()
+        await asyncio.sleep(0)  # the kernel takes it all
+        assert box.offer_signal(b"s")
+        while not transport.get_write_buffer_size():
+            box.put(b"x" * 500)
+            await asyncio.sleep(0)
+        assert not box.offer_signal(b"s")
+        assert box.offer(b"x")
+        far.close()
 
 
 async def _read(loop: asyncio.AbstractEventLoop, far: socket.socket) -> None:

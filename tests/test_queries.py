@@ -14,14 +14,22 @@ from timewire.backends.memory import MemoryStore
 from timewire.errors import TimewireError
 from timewire.model import (
     MAX_SEQ,
+    Appointed,
     Change,
     Created,
     Draft,
+    Edited,
+    Hidden,
     Members,
+    Muted,
+    Pinned,
     Read,
     Receipt,
     Seq,
+    StoredBody,
+    Updated,
     decode_message,
+    encode_body,
     encode_change,
     encode_stored,
 )
@@ -33,6 +41,8 @@ from timewire.protocol import (
     ListConversations,
     ListMembers,
     MemberPage,
+    ReadBy,
+    ReaderPage,
 )
 from timewire.queries import MAX_ANSWER_BYTES, Queries
 
@@ -48,8 +58,11 @@ class Archive:
     """A message store that can be written to, and the questions it answers."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore(lambda: 1000)
-        self.queries = Queries(self.store.messages, self.store.directory, page_entries=PAGE)
+        self.now = 1000
+        self.store = MemoryStore(lambda: self.now)
+        self.queries = Queries(
+            self.store.messages, self.store.directory, lambda: self.now, page_entries=PAGE
+        )
 
     async def change(self, name: str, change: Change, sender: str = "alice") -> Seq:
         return await self._append(
@@ -58,6 +71,19 @@ class Archive:
 
     async def say(self, name: str, sender: str = "alice", **body: Any) -> Seq:
         return await self._append(Draft(name, sender, "", encode_stored(sender, "", "text", body)))
+
+    async def expiring(self, name: str, expires: int) -> Seq:
+        payload = encode_body(StoredBody("alice", "", "text", {"x": 1}, expires=expires))
+        return await self._append(Draft(name, "alice", "", payload, expires=expires))
+
+    async def state(self, user: str) -> ConversationState:
+        [state] = [s for s in (await self.conversations(user))[0] if s.conversation == "team"]
+        return state
+
+    async def readers(self, user: str, seq: Seq, **query: Any) -> tuple[list[str], bool]:
+        answer = await self.queries.answer(user, ReadBy("r", "team", seq, **_paged(query)))
+        assert isinstance(answer, ReaderPage)
+        return answer.readers, answer.has_more
 
     async def _append(self, draft: Draft) -> Seq:
         [receipt] = await self.store.log.append([draft])
@@ -89,7 +115,7 @@ class Archive:
         return answer.members, answer.has_more
 
     async def refused(
-        self, user: str, query: GetHistory | ListConversations | ListMembers
+        self, user: str, query: GetHistory | ListConversations | ListMembers | ReadBy
     ) -> TimewireError:
         with pytest.raises(TimewireError) as caught:
             await self.queries.answer(user, query)
@@ -388,3 +414,141 @@ async def test_only_members_see_the_members(archive: Archive) -> None:
         assert (await archive.refused(user, ListMembers("m", "team", limit=1))).code == "not_member"
     fault = await archive.refused("alice", ListMembers("m", "nowhere", limit=1))
     assert fault.code == "unknown_conversation"
+
+
+# -- settings, hidden messages, receipts ---------------------------------------------------------
+
+
+async def test_the_history_of_a_group_may_be_open_to_all_members(archive: Archive) -> None:
+    await archive.group("team", "alice")
+    for _ in range(3):
+        await archive.say("team")
+    await archive.change("team", Members(joined=["bob"]))
+    assert await archive.history("bob") == ([5], False)
+    await archive.change("team", Updated(history="all"))
+    assert await archive.history("bob") == ([6, 5, 4, 3, 2, 1], False)
+    assert await archive.history("bob", after=0, limit=2) == ([1, 2], True)
+    assert await archive.unread("bob") == 0
+    await archive.change("team", Members(left=["bob"]))
+    await archive.say("team")
+    assert await archive.history("bob", limit=2) == ([7, 6], True)
+
+
+async def test_an_empty_page_says_why(archive: Archive) -> None:
+    async def why(user: str, **query: Any) -> str | None:
+        answer = await archive.queries.answer(user, GetHistory("h", "team", **_paged(query)))
+        assert isinstance(answer, HistoryPage)
+        return answer.why
+
+    await archive.group("team", "alice")
+    await archive.say("team")
+    await archive.change("team", Members(joined=["bob"]))
+    assert await why("bob", before=3) == "before_joining"
+    assert await why("bob", before=4) is None
+    assert await why("bob", after=3) is None
+    assert await why("alice", before=1) is None
+    await archive.change("team", Members(left=["bob"]))
+    await archive.say("team")
+    assert await why("bob", after=4) == "after_leaving"
+    assert await why("bob", after=3) is None
+
+
+async def test_what_one_hides_is_left_out(archive: Archive) -> None:
+    await archive.group("team", "alice", "bob")
+    seqs = [await archive.say("team") for _ in range(30)]
+    for seq in [*seqs[10:25], seqs[-1]]:
+        await archive.change("self:bob", Hidden("team", seq), "bob")
+    shown = [1, *seqs[:10], *seqs[25:-1]]
+    assert await archive.history("bob") == (shown[:4:-1], True)
+    assert await archive.history("bob", after=8) == (shown[8:], False)
+    assert await archive.history("bob", after=8, limit=7) == (shown[8:15], len(shown) > 15)
+    assert (await archive.history("alice", limit=2))[0] == seqs[:-3:-1]
+    state = await archive.state("bob")
+    assert state.last
+    assert (state.last.seq, state.unread) == (seqs[-2], 14)
+
+
+async def test_a_conversation_of_which_everything_is_hidden(archive: Archive) -> None:
+    await archive.group("team", "alice", "bob")
+    await archive.change("team", Members(left=["bob"]))
+    for seq in (1, 2):
+        await archive.change("self:bob", Hidden("team", seq), "bob")
+    assert await archive.history("bob") == ([], False)
+    assert (await archive.state("bob")).last is None
+
+
+async def test_what_has_expired_is_not_shown(archive: Archive) -> None:
+    await archive.group("team", "alice", "bob")
+    await archive.expiring("team", 1100)
+
+    async def body() -> object:
+        answer = await archive.queries.answer("bob", GetHistory("h", "team", limit=1))
+        assert isinstance(answer, HistoryPage)
+        state = await archive.state("bob")
+        assert state.last
+        shown = decode_message(answer.messages[0])
+        assert shown == state.last
+        return shown.body, state.unread
+
+    archive.now = 1099
+    assert await body() == ({"x": 1}, 1)
+    archive.now = 1100
+    assert await body() == ({}, 0)
+
+
+async def test_who_has_left_is_not_shown_later_edits(archive: Archive) -> None:
+    await archive.group("team", "alice", "bob")
+    seq = await archive.say("team", x=1)
+    await archive.change("team", Members(left=["bob"]))
+    await archive.change("team", Edited(seq, {"x": 2}))
+    bodies: list[object] = []
+    for user in ("alice", "bob"):
+        answer = await archive.queries.answer(user, GetHistory("h", "team", after=1, limit=1))
+        assert isinstance(answer, HistoryPage)
+        bodies.append(decode_message(answer.messages[0]).body)
+    assert bodies == [{"x": 2}, {}]
+
+
+async def test_a_conversation_as_its_members_see_it(archive: Archive) -> None:
+    await archive.change("team", Created("group", ["alice", "bob"], "The team", "all", "admins"))
+    seq = await archive.say("team")
+    await archive.change("team", Appointed("bob", "admin"))
+    await archive.change("team", Muted("bob", 5000))
+    await archive.change("team", Pinned(seq))
+    mine, other = await archive.state("alice"), await archive.state("bob")
+    assert (mine.role, mine.muted, mine.pins) == ("owner", 0, [seq])
+    assert (other.role, other.muted, other.pins) == ("admin", 5000, [seq])
+    assert (mine.history, mine.invite) == ("all", "admins")
+    page = await archive.queries.answer("bob", ListMembers("m", "team", limit=PAGE))
+    assert isinstance(page, MemberPage)
+    assert (page.roles, page.muted) == ({"alice": "owner", "bob": "admin"}, {"bob": 5000})
+    page = await archive.queries.answer("bob", ListMembers("m", "team", "alice", PAGE))
+    assert isinstance(page, MemberPage)
+    assert (page.members, page.roles) == (["bob"], {"bob": "admin"})
+
+
+async def test_who_has_read_a_message(archive: Archive) -> None:
+    await archive.group("team", "alice", "bob", "carol", "dave")
+    seq = await archive.say("team", "bob")
+    for user, mark in [("alice", seq), ("bob", seq), ("carol", seq - 1), ("dave", seq + 5)]:
+        await archive.change(f"self:{user}", Read("team", mark), user)
+    assert await archive.readers("carol", seq) == (["alice", "dave"], False)
+    assert await archive.readers("carol", seq, limit=1) == (["alice"], True)
+    assert await archive.readers("carol", seq, after="alice") == (["dave"], False)
+    await archive.store.messages.redact("team", seq)
+    assert (await archive.readers("carol", seq))[0] == ["alice", "bob", "dave"]
+    for unknown in (0, seq + 1, 2**62):
+        fault = await archive.refused("carol", ReadBy("r", "team", unknown))
+        assert fault.code == "bad_limit"
+        fault = await archive.refused("carol", ReadBy("r", "team", unknown, limit=PAGE))
+        assert fault.code == "unknown_message"
+    await archive.change("team", Members(joined=["eve"]))
+    fault = await archive.refused("eve", ReadBy("r", "team", seq, limit=PAGE))
+    assert fault.code == "unknown_message"
+
+
+async def test_in_a_crowd_it_is_not_told(archive: Archive) -> None:
+    crowd = [f"user{number}" for number in range(501)]
+    await archive.group("team", *crowd)
+    fault = await archive.refused(crowd[0], ReadBy("r", "team", 1, limit=PAGE))
+    assert (fault.code, fault.fields) == ("group_too_large", {"limit": 500})

@@ -177,3 +177,66 @@ def test_a_room_keeps_its_newest_lines() -> None:
     assert len(room.stored) == MAX_LINES
     assert seqs(room)[0] == 3
     assert room.older
+
+
+# What becomes of messages
+
+
+def texts(room: Room) -> list[str]:
+    return [line.text for line in room.stored]
+
+
+def test_messages_change_in_their_place() -> None:
+    rooms = Rooms(ME)
+    for seq in (1, 2, 3):
+        rooms.receive(message(seq))
+    rooms.receive(control(4, "edited", seq=1, body={"text": "better"}))
+    rooms.receive(control(5, "reaction", seq=2, emoji="👍", on=True))
+    rooms.receive(control(6, "recalled", seq=3))
+    rooms.receive(control(7, "edited", seq=99, body={}))
+    room = rooms.room("team")
+    assert texts(room) == ["better (edited)", "m2 👍1", "(removed)"]
+    assert (room.unread, room.last) == (2, 7)
+    assert rooms.read("team") == 7
+
+
+def test_what_history_has_taken_in_is_not_done_again() -> None:
+    rooms = Rooms(ME)
+    now = Message("team", 1, 10, "bob", "", "text", {"text": "newest"}, version=6, edits=[4, 6])
+    events = [
+        control(4, "edited", seq=1, body={"text": "older"}),
+        control(6, "edited", seq=1, body={"text": "newest"}),
+    ]
+    rooms.history("team", [*events[::-1], now], has_more=True)
+    room = rooms.room("team")
+    assert texts(room) == ["newest (edited)"]
+    rooms.receive(events[0])
+    assert texts(room) == ["newest (edited)"]
+
+
+def test_history_of_changes_only_goes_on_before_them() -> None:
+    rooms = Rooms(ME)
+    rooms.receive(message(9))
+    rooms.history("team", [control(seq, "recalled", seq=1) for seq in (8, 7)], has_more=True)
+    assert rooms.room("team").first == 7
+
+
+def test_what_one_hides_goes() -> None:
+    rooms = Rooms(ME)
+    for seq in (1, 2):
+        rooms.receive(message(seq))
+    rooms.receive(control(3, "hidden", "self:alice", conversation="team", seq=1))
+    room = rooms.room("team")
+    assert (texts(room), room.unread) == (["m2"], 1)
+
+
+def test_the_newest_message_that_can_be_changed() -> None:
+    rooms = Rooms(ME)
+    room = rooms.room("team")
+    assert room.newest() is None
+    for seq, sender in [(1, ME), (2, "bob"), (3, ME)]:
+        rooms.receive(message(seq, sender))
+    rooms.receive(control(4, "recalled", seq=3))
+    rooms.receive(control(5, "members", joined=["eve"], left=[]))
+    found = [room.newest(), room.newest(ME), room.newest("eve")]
+    assert [one and one.seq for one in found] == [2, 1, None]

@@ -6,11 +6,24 @@ from typing import Any
 
 import pytest
 
+from timewire.access import MediaAccess
 from timewire.backends.memory import MemoryLog, MemoryStore
-from timewire.commands import Add, Create, MarkRead, Remove, Send
+from timewire.commands import Add, Create, Edit, MarkRead, PutSettings, Remove, Send
 from timewire.errors import TimewireError, error
 from timewire.kinds import MAX_BODY_DEPTH
-from timewire.model import Draft, Message, Receipt, Seq, Stored, decode_message
+from timewire.model import (
+    MEDIA_LOG,
+    Draft,
+    Message,
+    Receipt,
+    Ref,
+    Seq,
+    Stored,
+    Swept,
+    Uploaded,
+    decode_message,
+    encode_change,
+)
 from timewire.permits import MAX_TITLE_BYTES
 from timewire.protocol import Ack
 from timewire.send import (
@@ -31,8 +44,14 @@ class Office:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
+        self.media = MediaAccess(store.media, store.directory, store.log, lambda: 1000)
         self.sender = Sender(
-            store.log, store.directory, body_bytes=BODY_BYTES, max_members=MAX_MEMBERS
+            store.log,
+            store.directory,
+            lambda: 1000,
+            body_bytes=BODY_BYTES,
+            max_members=MAX_MEMBERS,
+            media=self.media,
         )
         self.running = asyncio.create_task(self.sender.run())
 
@@ -577,3 +596,73 @@ async def test_the_system_need_not_be_a_member(office: Office) -> None:
     with pytest.raises(TimewireError, match="unknown_conversation"):
         await system(Send("5", "nowhere", {}))
     assert (await office.refused("shop", Send("6", "order", {}))).code == "not_member"
+
+
+# -- settings and media -------------------------------------------------------------------------
+
+
+async def test_settings_stand_in_ones_own_conversation(office: Office) -> None:
+    await office.sender.ask("alice", PutSettings("1", "nobody"))
+    assert (await office.store.directory.settings("alice")).presence == "nobody"
+    assert (await office.timeline("self:alice"))[-1] == Message(
+        "self:alice", 2, 1000, "alice", "1", "settings", {"presence": "nobody"}
+    )
+
+
+async def test_a_message_refers_only_to_media_that_its_sender_sees(team: Office) -> None:
+    name = "a" * 64
+    change = Uploaded(name, 5, "text/plain")
+    draft = Draft(MEDIA_LOG, "alice", "", encode_change("alice", "", change), change)
+    await team.store.log.append([draft])
+    sent = Send("1", "team", {"media": name})
+    assert (await team.refused("bob", sent)).code == "unknown_media"
+    assert (await team.refused("bob", Send("2", "direct:bob:eve", {"media": [name]}))).code == (
+        "unknown_media"
+    )
+    assert (await team.refused("bob", Send("3", "team", {"media": 7}))).code == "bad_body"
+    ack = await team.sender.ask("alice", sent)
+    assert await team.store.media.carriers(name, limit=10) == [Ref(ack.seq, "team")]
+    assert await team.sender.ask("alice", sent) == ack
+    await team.sender.ask("bob", Send("4", "direct:bob:eve", {"media": name}))
+    system = await team.sender.ask("bot", Send("5", "team", {"media": name}), "system")
+    assert (await team.store.media.carriers(name, limit=1)) == [Ref(system.seq, "team")]
+
+
+async def test_a_repeat_is_answered_though_its_media_are_gone(team: Office) -> None:
+    name = "a" * 64
+    for change in (Uploaded(name, 5, "text/plain"), None, Swept(name)):
+        if change is None:
+            ack = await team.sender.ask("alice", Send("1", "team", {"media": name}))
+            continue
+        payload = encode_change("alice", "", change)
+        await team.store.log.append([Draft(MEDIA_LOG, "alice", "", payload, change)])
+    assert await team.sender.ask("alice", Send("1", "team", {"media": name})) == ack
+    assert (await team.refused("alice", Send("2", "team", {"media": name}))).code == "unknown_media"
+
+
+async def test_a_sender_that_knows_no_media_takes_none() -> None:
+    store = MemoryStore()
+    sender = Sender(store.log, store.directory, body_bytes=BODY_BYTES, max_members=MAX_MEMBERS)
+    running = asyncio.create_task(sender.run())
+    with pytest.raises(TimewireError) as refused:
+        await sender.ask("alice", Send("1", "self:alice", {"media": "a" * 64}))
+    assert refused.value.code == "unknown_media"
+    sender.close()
+    await running
+
+
+async def test_an_edit_may_refer_to_media_too(team: Office) -> None:
+    mine, theirs = "a" * 64, "b" * 64
+    for user, name in (("alice", mine), ("bob", theirs)):
+        change = Uploaded(name, 5, "text/plain")
+        payload = encode_change(user, "", change)
+        await team.store.log.append([Draft(MEDIA_LOG, user, "", payload, change)])
+    sent = await team.send("alice", "team", "1")
+    edit = Edit("2", "team", sent.seq, {"media": theirs})
+    assert (await team.refused("alice", edit)).code == "unknown_media"
+    await team.sender.ask("alice", Edit("3", "team", sent.seq, {"media": mine, "text": "x"}))
+    assert await team.store.media.carriers(mine, limit=9) == [Ref(sent.seq, "team")]
+    await team.media.find("bob", mine)
+    await team.sender.ask("alice", Edit("4", "team", sent.seq, {"text": "x"}))
+    with pytest.raises(TimewireError):
+        await team.media.find("bob", mine)

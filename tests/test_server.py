@@ -9,17 +9,28 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 import uvloop
 
 from timewire import gateway
+from timewire import server as server_module
 from timewire.auth import mint
 from timewire.backends.memory import MemoryInbox, MemoryLog, MemoryStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.config import Config
 from timewire.errors import TimewireError, error
 from timewire.inbox import Delivery
-from timewire.model import Created, Draft, Seq, encode_change, encode_stored
+from timewire.kinds import SCHEMAS
+from timewire.model import (
+    Created,
+    Draft,
+    Seq,
+    StoredBody,
+    encode_body,
+    encode_change,
+    encode_stored,
+)
 from timewire.server import Server
 from timewire.testing.contracts import ManualClock
 from timewire.testing.devices import Closed, Frame, RawDevice, eventually, raw_device
@@ -282,6 +293,40 @@ async def test_reads_go_on_while_the_store_cannot_write(
         assert pushed["message"]["id"] == "2"
 
 
+async def test_messages_end_by_themselves(
+    tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "SWEEP_PAUSE_S", 0.01)
+    store = MemoryStore()
+    await stack.enter_async_context(serving(tmp_path / "data", store))
+    payload = encode_body(StoredBody("alice", "", "text", {"text": "secret"}, expires=1))
+    await store.log.append([Draft("team", "alice", "", payload, expires=1)])
+    for _ in range(1000):
+        if not (await store.log.read(0))[0].payload:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("nothing was swept")
+
+
+async def test_a_server_may_know_more_kinds(tmp_path: Path) -> None:
+    class Poll(msgspec.Struct):
+        choices: list[str]
+
+    config = Config(data=str(tmp_path / "data"), port=0)
+    server = await Server.start(config, MemoryStore(), schemas={**SCHEMAS, "poll": Poll})
+    try:
+        async with raw_device(server.url) as device:
+            await device.hello(mint(server.keys.secret, "alice"), "phone")
+            await device.expect("live")
+            await device.send("send", id="1", to="self:alice", kind="poll", body={"choices": 1})
+            await device.expect("error", id="1", code="bad_body")
+            await device.send("send", id="2", to="self:alice", kind="poll", body={"choices": []})
+            await device.expect("push")
+            await device.expect("ack", id="2")
+    finally:
+        await server.aclose()
+
+
 async def test_inbox_entries_expire_by_themselves(tmp_path: Path, stack: AsyncExitStack) -> None:
     clock = ManualClock(int(time.time() * 1000))
     store = MemoryStore(clock, bucket_ms=1)
@@ -342,3 +387,29 @@ async def test_a_server_process_that_cannot_start_says_why(tmp_path: Path) -> No
     with pytest.raises(RuntimeError, match="data"):
         async with running_server(tmp_path / "data"):
             pass
+
+
+# -- media ----------------------------------------------------------------------------------------
+
+
+async def test_media_may_be_kept_in_an_object_store(tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
+    url = (tmp_path / "objects").as_uri()
+    async with serving(tmp_path / "data", MemoryStore(), media_store=url) as server:
+        headers = {"Authorization": f"Bearer {mint(server.keys.secret, 'alice')}"}
+        async with aiohttp.ClientSession(server.url, headers=headers) as http:
+            async with http.post("/v1/media", data=b"data") as answer:
+                name = (await answer.json())["media"]
+            async with http.get(f"/v1/media/{name}") as answer:
+                assert await answer.read() == b"data"
+    assert (tmp_path / "objects" / name).read_bytes() == b"data"
+    assert not list((tmp_path / "data" / "media" / "incoming").iterdir())
+
+
+async def test_an_object_store_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path), port=0, media_store="nope://bucket")
+    with pytest.raises(TimewireError) as refused:
+        await Server.start(config)
+    assert (refused.value.code, refused.value.fields["key"]) == ("bad_config", "media_store")
+    async with serving(tmp_path):
+        pass  # the directory was let go

@@ -28,6 +28,9 @@ from timewire.protocol import (
     Problem,
     Reset,
     SyncPage,
+    Typing,
+    Watch,
+    Watching,
     Welcome,
 )
 from timewire.session import (
@@ -532,3 +535,33 @@ class SessionMachine(RuleBasedStateMachine):
 
 TestSessionMachine = SessionMachine.TestCase
 TestSessionMachine.settings = settings(max_examples=100, stateful_step_count=40)
+
+
+# -- signals ---------------------------------------------------------------------------------------
+
+
+def test_typing_is_handed_on_and_has_no_answer() -> None:
+    assert live().receive(Typing("team"), NOW) == (Typing("team"),)
+    assert session().receive(Typing("team"), NOW)[0] != Typing("team")
+
+
+def test_typing_that_comes_too_fast_is_let_go_without_a_word() -> None:
+    made = Session(LIMITS, Rate(2))
+    made.receive(Hello("token", "phone"), NOW)
+    made.welcome("alice", "phone", "s1", Start("base", 7, new=True), NOW)
+    passed = [made.receive(Typing("team"), NOW) for _ in range(4)]
+    assert passed == [(Typing("team"),)] * 2 + [()] * 2
+    assert made.receive(Typing("team"), NOW + 1000) == (Typing("team"),)
+    assert made.stalled is None
+
+
+def test_a_watch_is_a_question() -> None:
+    made = live()
+    watch = Watch("w", ["bob"])
+    for _ in range(MAX_QUERIES_IN_FLIGHT):
+        assert made.receive(watch, NOW) == (watch,)
+    assert codes(made.receive(watch, NOW)) == ["too_busy"]
+    answer = Watching("w", [])
+    assert made.answered(watch, answer) == (answer,)
+    assert codes(made.answered(watch, error("too_many_watched", limit=500))) == ["too_many_watched"]
+    assert made.receive(watch, NOW) == (watch,)

@@ -9,7 +9,22 @@ from hypothesis import strategies as st
 from timewire import sync as module
 from timewire.backends.memory import MemoryStore
 from timewire.inbox import Delivery
-from timewire.model import MAX_SEQ, Draft, Ref, Seq, decode_message, encode_stored
+from timewire.model import (
+    MAX_SEQ,
+    Created,
+    Draft,
+    Edited,
+    Members,
+    Reacted,
+    Recalled,
+    Ref,
+    Seq,
+    StoredBody,
+    decode_message,
+    encode_body,
+    encode_change,
+    encode_stored,
+)
 from timewire.protocol import Cursor
 from timewire.sync import MAX_PULL_BYTES, MAX_PULL_ENTRIES, CursorLost, Sync
 from timewire.testing.contracts import ManualClock
@@ -23,7 +38,9 @@ class Post:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
-        self.sync = Sync(self.store.log, self.store.inbox, directory=self.store.directory)
+        self.sync = Sync(
+            self.store.log, self.store.inbox, self.clock, directory=self.store.directory
+        )
 
     async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
         """Store messages and put them into these inboxes; the last one's SeqId."""
@@ -220,3 +237,60 @@ async def test_pages_put_together_are_one_scan(
     # The same cursor gives the same page again.
     first = await post.sync.pull("alice", after, upto)
     assert first == await post.sync.pull("alice", after, upto)
+
+
+# -- what has become of messages -----------------------------------------------------------------
+
+
+async def test_messages_are_as_they_are_now(post: Post) -> None:
+    now = post.clock.now
+    bodies_said = [
+        StoredBody("alice", "", "text", {"n": n}, expires=expires)
+        for n, expires in enumerate([0, 0, now + 10, 0])
+    ]
+    said = [Draft("team", "alice", "", encode_body(body)) for body in bodies_said]
+    await post.store.log.append(said)
+    for change in (Edited(1, {"n": "edited"}), Recalled(2), Reacted(4, "x")):
+        await post.store.log.append(
+            [Draft("team", "alice", "", encode_change("alice", "", change), change)]
+        )
+    for message in await post.store.log.read(0):
+        await post.store.inbox.put([Delivery(message, ["bob"])], message.seq)
+
+    async def bodies() -> list[object]:
+        page = await post.sync.pull("bob", 0, 4)
+        return [decode_message(message).body for message in page.messages]
+
+    assert await bodies() == [{"n": "edited"}, {}, {"n": 2}, {"n": 3}]
+    post.clock.now = now + 10
+    assert await bodies() == [{"n": "edited"}, {}, {}, {"n": 3}]
+
+
+async def test_who_has_left_is_not_shown_later_changes(post: Post) -> None:
+    made = Created("group", ["alice", "bob"])
+    leave, back = Members(left=["bob"]), Members(joined=["bob"])
+
+    async def put(change: Created | Members | Edited | Reacted) -> None:
+        payload = encode_change("alice", "", change)
+        await post.store.log.append([Draft("team", "alice", "", payload, change)])
+
+    async def seen() -> list[object]:
+        page = await post.sync.pull("bob", 1, 3)
+        shown = [decode_message(message) for message in page.messages]
+        return [(message.body, message.reactions) for message in shown]
+
+    await put(made)
+    payload = encode_stored("alice", "", "text", {"n": 1})
+    await post.store.log.append([Draft("team", "alice", "", payload) for _ in range(2)])
+    for message in await post.store.log.read(0):
+        await post.store.inbox.put([Delivery(message, ["bob"])], message.seq)
+    await put(Reacted(3, "x"))
+    before = [({"n": 1}, {}), ({"n": 1}, {"x": ["alice"]})]
+    assert await seen() == before
+    await put(leave)
+    assert await seen() == before
+    await put(Edited(2, {"n": 2}))
+    await put(Reacted(3, "y"))
+    assert await seen() == [({}, {}), ({"n": 1}, {})]
+    await put(back)
+    assert await seen() == [({"n": 2}, {}), ({"n": 1}, {"x": ["alice"], "y": ["alice"]})]

@@ -9,10 +9,12 @@ from timewire.client import (
     Connected,
     Disconnected,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
     Sent,
+    Typing,
     connect,
 )
 from timewire.errors import TimewireError
@@ -30,12 +32,14 @@ __all__ = [
     "Live",
     "Message",
     "Page",
+    "Presence",
     "Received",
     "Refused",
     "Reset",
     "Sent",
     "TimelineStore",
     "TimewireError",
+    "Typing",
     "connect",
     "open",
 ]

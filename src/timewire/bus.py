@@ -10,11 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from timewire.inbox import Delivery
 from timewire.model import Seq
+from timewire.protocol import Presence, SomeoneTyping
 
 Subscriber = Callable[[Sequence[Delivery], Seq], None]
 """Called with deliveries in log order and the position they reach: ``(deliveries, position)``."""
+
+
+class Signal(msgspec.Struct, eq=False):
+    """News that is only good while it is new.  ``origin`` is as that of a ``Stored``."""
+
+    frame: SomeoneTyping | Presence
+    origin: object = None
+
+
+Listener = Callable[[Signal], None]
+"""Called with a signal."""
 
 
 class Bus(Protocol):
@@ -22,6 +36,14 @@ class Bus(Protocol):
 
     def publish(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         """Hand deliveries to every subscriber; every inbox holds all up to ``position``."""
+        ...
+
+    def signal(self, signal: Signal) -> None:
+        """Hand a signal to every listener.  It may be lost, or overtake what was published."""
+        ...
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have a function called with every signal from now on; call the result to stop."""
         ...
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:

@@ -8,13 +8,26 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from timewire import showing
-from timewire.client import Acked, Client, Connected, Disconnected, Event, Live, Received, Refused
+from timewire.client import (
+    Acked,
+    Client,
+    Connected,
+    Disconnected,
+    Event,
+    Live,
+    Received,
+    Refused,
+    Typing,
+)
 from timewire.clock import wall_clock
 from timewire.errors import TimewireError
+from timewire.model import Message
 from timewire.rooms import Room, Rooms
 
 HISTORY_LINES: Final = 50
 MAX_NAMES_SHOWN: Final = 200
+TYPING_SHOWN_S: Final = 4
+"""How long it is shown that somebody types."""
 
 HELP: Final = {
     "/open NAME": "go to a conversation; /open @bob writes to bob alone",
@@ -24,6 +37,9 @@ HELP: Final = {
     "/add USER…": "add members to this group",
     "/remove USER…": "remove members from this group",
     "/leave": "leave this group",
+    "/edit TEXT": "have your last message say something else",
+    "/recall": "take your last message back",
+    "/react EMOJI": "put an emoji to the last message, or take yours back",
     "/read": "mark this conversation as read",
     "/quit": "end (also Ctrl-D)",
 }
@@ -39,6 +55,8 @@ class Chat:
         self.ended = False
         self._me = me
         self._changed = changed
+        self._typing: dict[tuple[str, str], int] = {}
+        """(conversation, user) -> until when it is shown that the user types there, in ms"""
         self._one_line = asyncio.Lock()
         self._commands: dict[str, Callable[[list[str]], Awaitable[None]]] = {
             "/open": self._open,
@@ -48,6 +66,9 @@ class Chat:
             "/add": self._add,
             "/remove": self._remove,
             "/leave": self._leave,
+            "/edit": self._edit,
+            "/recall": self._recall,
+            "/react": self._react,
             "/read": self._read,
             "/help": self._help,
         }
@@ -90,6 +111,19 @@ class Chat:
             self.rooms.history(room.name, page.messages, page.has_more)
         self._changed()
 
+    @property
+    def bar(self) -> str:
+        """What is worth knowing at a glance: who is typing here, else how the connection is."""
+        now, here = wall_clock(), self.rooms.open.name if self.rooms.open else ""
+        self._typing = {key: until for key, until in self._typing.items() if until > now}
+        names = sorted(user for room, user in self._typing if room == here)
+        return f"{', '.join(map(showing.printable, names))} typing …" if names else self.status
+
+    def typing(self) -> None:
+        """The user is writing something for the open room."""
+        if self.rooms.open is not None:
+            self._me.typing(self.rooms.open.name)
+
     async def enter(self, text: str) -> None:
         """A line that the user has entered: a command, or a message for the open room.
 
@@ -119,6 +153,11 @@ class Chat:
     def _take(self, event: Event) -> None:
         if isinstance(event, Received | Acked):
             self.rooms.receive(event.message)
+            self._typing.pop((event.message.conversation, event.message.sender), None)
+        elif isinstance(event, Typing):
+            until = wall_clock() + TYPING_SHOWN_S * 1000
+            self._typing[event.conversation, event.user] = until
+            asyncio.get_running_loop().call_later(TYPING_SHOWN_S, self._changed)
         elif isinstance(event, Refused):
             self.rooms.refused(event.conversation, event.id, event.error.message)
         elif isinstance(event, Live):
@@ -175,6 +214,29 @@ class Chat:
 
     async def _leave(self, words: list[str]) -> None:
         await self._remove([self._me.user])
+
+    async def _edit(self, words: list[str]) -> None:
+        message = self._newest(self._me.user)
+        if message is not None and words:
+            await self._me.edit(message.conversation, message.seq, " ".join(words))
+
+    async def _recall(self, words: list[str]) -> None:
+        message = self._newest(self._me.user)
+        if message is not None:
+            await self._me.recall(message.conversation, message.seq)
+
+    async def _react(self, words: list[str]) -> None:
+        message = self._newest()
+        if message is not None and len(words) == 1:
+            on = self._me.user not in message.reactions.get(words[0], ())
+            await self._me.react(message.conversation, message.seq, words[0], on=on)
+
+    def _newest(self, sender: str | None = None) -> Message | None:
+        """The newest message of the open room, of anybody or of one user."""
+        message = self.rooms.open.newest(sender) if self.rooms.open is not None else None
+        if message is None:
+            self._note("there is no such message here")
+        return message
 
     async def _read(self, words: list[str]) -> None:
         room = self.rooms.open

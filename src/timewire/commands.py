@@ -31,7 +31,9 @@ from timewire.model import (
     Recalled,
     Role,
     Seq,
+    Settings,
     Updated,
+    Visibility,
 )
 
 Id = str
@@ -216,9 +218,16 @@ class MarkRead(Frame, tag="read"):
     seq: Seq
 
 
+class PutSettings(Frame, tag="settings"):
+    """Set what holds for oneself.  ``presence``: who may see whether one is online."""
+
+    id: Id
+    presence: Visibility = "all"
+
+
 GroupCommand = Create | Update | Add | Remove | Appoint | Ban | Unban | Mute
 MessageCommand = Edit | Recall | React | Pin
-OwnCommand = MarkRead | Hide | Block
+OwnCommand = MarkRead | Hide | Block | PutSettings
 """What concerns the user alone: it becomes a message in the user's own conversation."""
 
 Command = Send | GroupCommand | MessageCommand | OwnCommand
@@ -238,7 +247,7 @@ def concerns(user: str, command: Command) -> str:
     """The conversation that a command is about."""
     if isinstance(command, Send):
         return command.to
-    return SELF + user if isinstance(command, Block) else command.conversation
+    return SELF + user if isinstance(command, Block | PutSettings) else command.conversation
 
 
 def change_of(command: Command, makers: Sequence[str]) -> Change | None:
@@ -268,6 +277,7 @@ _CHANGES: Final[dict[type, Callable[[Any], Change]]] = {
     Pin: lambda pin: Pinned(pin.seq, pin.on),
     Hide: lambda hide: Hidden(hide.conversation, hide.seq),
     Block: lambda block: Blocked(block.user, block.on),
+    PutSettings: lambda settings: Settings(settings.presence),
     MarkRead: lambda read: Read(read.conversation, read.seq),
 }
 

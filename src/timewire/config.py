@@ -27,6 +27,7 @@ SECRETS: Final = frozenset({"secret", "admin_key"})
 """Keys whose values are never shown, and not taken from the command line, which others can see."""
 
 Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...]
+MediaTypes = tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+*-]+)\Z")], ...]
 _SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
 
 
@@ -115,6 +116,34 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.0
 
+    media_mb: Annotated[
+        int, Meta(ge=1, le=1_048_576, description="Largest file that can be uploaded, in MiB.")
+    ] = 100
+    media_types: Annotated[
+        MediaTypes,
+        Meta(
+            description="Types of files that can be uploaded, such as `image/*`; `*/*` for any. "
+            "What an image is its content says."
+        ),
+    ] = ("*/*",)
+    media_store: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^[a-z][a-z0-9]*://\S*\Z",
+            description="Where media are kept: `s3://bucket/folder` (with `timewire[s3]`; "
+            "credentials and endpoint from `AWS_...` variables). Empty: `media` in the data "
+            "directory.",
+        ),
+    ] = ""
+    media_orphan_hours: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=876_000,
+            description="How long a file is kept that no message refers to.",
+        ),
+    ] = 24.0
+
     sends_in_flight: Annotated[
         int,
         Meta(ge=1, le=100_000, description="Sends of one connection that may wait for their acks."),
@@ -201,6 +230,7 @@ SECTIONS: Final = {
     "data": "Where",
     "durability": "Storing",
     "body_bytes": "Sizes",
+    "media_mb": "Media",
     "sends_in_flight": "Connections",
     "origins": "Access",
     "log_level": "Logs",
@@ -231,7 +261,7 @@ def load(
         for key, value in _read_toml(Path(path)).items():
             values[key] = _convert(key, value, str(path), strict=True)
     for key, text in _from_environ(environ or {}):
-        value = _split(text) if key == "origins" else text
+        value = _split(text) if isinstance(_default(key), tuple) else text
         values[key] = _convert(key, value, ENV_PREFIX + key.upper(), strict=False)
     for key, value in (flags or {}).items():
         if value is not None:
@@ -272,6 +302,10 @@ def _convert(key: str, value: Any, source: str, *, strict: bool) -> Any:
         raise _bad(key, value, source, str(problem)) from None
 
 
+def _default(key: str) -> Any:
+    return _FIELDS[key].default if key in _FIELDS else None
+
+
 def _unknown(key: str, source: str) -> Exception:
     near = difflib.get_close_matches(key.lower().replace("-", "_"), KEYS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else "see docs/CONFIGURATION.md for those there are"
@@ -288,6 +322,8 @@ def _bad(key: str, value: Any, source: str, reason: str) -> Exception:
         )
     elif key == "origins":
         expected = "expected `*` or origins like `https://chat.example.com`, without a path"
+    elif key == "media_types":
+        expected = "expected `*/*` or types like `image/*` and `application/pdf`"
     elif isinstance(value, str) and (choices := _choices(key)):
         expected = "expected " + " or ".join(f"`{choice}`" for choice in choices)
     elif "got `str`" in expected:

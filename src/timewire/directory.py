@@ -22,11 +22,11 @@ from typing import Protocol
 
 import msgspec
 
-from timewire.model import Conversation, Seq, Window
+from timewire.model import Conversation, Seq, Settings, Window
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device that has connected: its name and when it did so last (ms)."""
+    """A device that has connected: its name and when it last was known to be there (ms)."""
 
     name: str
     seen: int
@@ -84,8 +84,15 @@ class Directory(Protocol):
         """Whether the user takes no messages from the other one."""
         ...
 
+    async def settings(self, user: str) -> Settings:
+        """What the user has set."""
+        ...
+
     async def seen(self, user: str, device: str, time: int) -> None:
-        """Note that a device has connected.  Not durable at once: a crash may forget the newest."""
+        """Note that a device is connected, or was until now.
+
+        Not durable at once: a crash may forget the newest.
+        """
         ...
 
     async def devices(self, user: str, limit: int = 100) -> Sequence[Device]:

@@ -135,6 +135,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         "a conversation of this name exists; choose another name or join it",
     ),
     "not_a_group": (Invalid, "only groups have members that come and go"),
+    "too_many_watched": (Invalid, "one connection can watch 500 users; watch those that are shown"),
     "not_hello": (Invalid, "the first frame must be `hello`"),
     "hello_twice": (
         Invalid,
@@ -168,6 +169,17 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "search_off": (NotFound, "this server does not search; set `search` to `on`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
+    # media
+    "media_too_large": (
+        Invalid,
+        "the file is larger than the server takes (`media_mb`); send less",
+    ),
+    "bad_media_type": (
+        Invalid,
+        "the server does not take this type, or the content is not of the type it is said to be",
+    ),
+    "unknown_media": (NotFound, "no such media, or none that you may see; upload it first"),
+    "bad_media_range": (Invalid, "the range begins past the end of the file"),
     # later, perhaps
     "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),

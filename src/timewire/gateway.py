@@ -40,9 +40,12 @@ from timewire.protocol import (
     Reset,
     ServerFrame,
     SyncPage,
+    Typing,
+    Watch,
 )
 from timewire.send import Request, Sender
 from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
+from timewire.signals import Signals
 from timewire.sync import CursorLost, Sync
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -130,6 +133,10 @@ class Connection:
             BEHIND.inc()
             self._gateway.carry_out(self, self.session.fall_behind(seq - 1))
 
+    def signal(self, data: bytes) -> bool:
+        """Hand over the frame of a signal, unless much waits already."""
+        return self.outbox.offer_signal(data)
+
     def answered(self, command: Command, outcome: Ack | TimewireError) -> None:
         """The reply to a command: the sender calls it."""
         if type(outcome) is not Ack:
@@ -156,6 +163,7 @@ class Gateway:
         sync: Sync,
         answer: Answer,
         directory: Directory,
+        signals: Signals,
     ) -> None:
         self.clock = clock
         self._policy = policy
@@ -165,6 +173,7 @@ class Gateway:
         self._sync = sync
         self._answer = answer
         self._directory = directory
+        self._signals = signals
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -173,6 +182,8 @@ class Gateway:
         self._doers: dict[type, Callable[[Connection, Any], None]] = {
             **dict.fromkeys(COMMANDS, self._submit),
             **dict.fromkeys(QUERIES, lambda to, query: spawn(self._ask(to, query))),
+            Watch: lambda to, watch: spawn(self._ask(to, watch)),
+            Typing: lambda to, typing: spawn(signals.typing(to, typing.conversation)),
             Pull: lambda to, pull: spawn(self._pull(to, pull.after)),
             Close: lambda to, close: spawn(self._close(to, close.code)),
             Hello: self._greet,
@@ -209,6 +220,7 @@ class Gateway:
             connection.live = False
             session.close(CloseCode.SILENT)
             self._hub.leave(connection)
+            self._leave(connection)
             outbox.abort_in(CLOSE_TIMEOUT_S)
         return ws
 
@@ -276,6 +288,7 @@ class Gateway:
         start = self._start(claims.user, hello)
         now = self.clock()
         self._hub.join(connection)
+        self._signals.joined(claims.user)
         self._spawn(self._directory.seen(claims.user, device, now))
         self.carry_out(
             connection, session.welcome(claims.user, device, secrets.token_hex(8), start, now)
@@ -304,16 +317,28 @@ class Gateway:
             effects = session.pulled(page, self._hub.position)
         self.carry_out(connection, effects)
 
-    async def _ask(self, connection: Connection, query: Query) -> None:
+    async def _ask(self, connection: Connection, query: Query | Watch) -> None:
         await connection.outbox.room()
         try:
-            answer = await self._answer(connection.user, query)
+            answer = await self._find(connection, query)
         except TimewireError as fault:
             answer = fault
         except Exception:
             log.exception("a question failed", user=connection.user)
             answer = error("server_fault")
         self.carry_out(connection, connection.session.answered(query, answer))
+
+    async def _find(self, connection: Connection, query: Query | Watch) -> ServerFrame:
+        if isinstance(query, Watch):
+            return await self._signals.watch(connection, query)
+        return await self._answer(connection.user, query)
+
+    def _leave(self, connection: Connection) -> None:
+        """A connection has ended: its user was here until now."""
+        if connection.user:
+            self._signals.left(connection)
+            now = self.clock()
+            self._spawn(self._directory.seen(connection.user, connection.device, now))
 
     async def _close(self, connection: Connection, code: CloseCode) -> None:
         connection.live = False

@@ -29,6 +29,10 @@ class Receiver(Protocol):
         """Hand over the frame of a message with this SeqId."""
         ...
 
+    def signal(self, data: bytes) -> bool:
+        """Hand over the frame of a signal; False: too much waits for the connection already."""
+        ...
+
     def replace(self) -> None:
         """Another connection of the same device has come; end this one."""
         ...

@@ -32,13 +32,21 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file that is kept elsewhere: ``ref`` says where.  ``type``: its media type."""
+    """A file: the name of an upload (``media``), or where it is kept elsewhere (``ref``).
 
-    ref: Annotated[str, Meta(min_length=1, max_length=1024)]
+    ``type``: its media type.
+    """
+
+    media: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    ref: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     name: str = ""
     type: str = ""
     bytes: Count = 0
     text: str = ""
+
+    def __post_init__(self) -> None:
+        if self.media is None and self.ref is None:
+            raise ValueError("a file has `media` or `ref`")
 
 
 class Image(File, frozen=True):

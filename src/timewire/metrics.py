@@ -25,6 +25,14 @@ BEHIND: Final = Counter("timewire_behind", "Connections that read too slowly for
 RESETS: Final = Counter(
     "timewire_resets", "Cursors that could not be served, by reason", ["reason"]
 )
+SIGNALS: Final = Counter("timewire_signals", "Signals handed to connections, by kind", ["kind"])
+SIGNALS_DROPPED: Final = Counter(
+    "timewire_signals_dropped", "Signals that were let go, by reason", ["reason"]
+)
+WATCHED: Final = Gauge("timewire_watched_users", "Users whose presence somebody watches")
+MEDIA_IN: Final = Counter("timewire_media_received_bytes", "Bytes of media uploaded")
+MEDIA_OUT: Final = Counter("timewire_media_sent_bytes", "Bytes of media downloaded")
+MEDIA_SWEPT: Final = Counter("timewire_media_swept", "Media removed that nothing referred to")
 POLLS: Final = Gauge("timewire_polls", "Long polls under way over HTTP")
 HTTP_REQUESTS: Final = Counter(
     "timewire_http_requests", "HTTP requests answered, by route and status", ["route", "status"]

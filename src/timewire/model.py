@@ -48,11 +48,14 @@ SELF: Final = "self:"
 CREATED: Final = "created"
 MEMBERS: Final = "members"
 READ: Final = "read"
+SETTINGS: Final = "settings"
 EDITED: Final = "edited"
 RECALLED: Final = "recalled"
 REACTION: Final = "reaction"
 HIDDEN: Final = "hidden"
+BANNED: Final = "banned"
 
+Visibility = Literal["all", "nobody"]
 Role = Literal["owner", "admin", "member"]
 History = Literal["joined", "all"]
 """What members may read of a group: from their joining on, or all of it."""
@@ -117,7 +120,7 @@ class Appointed(msgspec.Struct, frozen=True, tag="role"):
     role: Role
 
 
-class Banned(msgspec.Struct, frozen=True, tag="banned"):
+class Banned(msgspec.Struct, frozen=True, tag=BANNED):
     """Users who may not be members (``on``), or may again.  For members it is the last message."""
 
     users: list[str]
@@ -173,16 +176,44 @@ class Blocked(msgspec.Struct, frozen=True, tag="blocked"):
     on: bool = True
 
 
+class Settings(msgspec.Struct, frozen=True, tag=SETTINGS):
+    """What its sender has set.  ``presence``: who may see whether the user is online."""
+
+    presence: Visibility = "all"
+
+
+class Uploaded(msgspec.Struct, frozen=True, tag="uploaded"):
+    """Its sender has uploaded a medium: its size in bytes, its type, an image's size in pixels."""
+
+    media: str
+    bytes: int
+    media_type: str
+    width: int = 0
+    height: int = 0
+
+
+class Swept(msgspec.Struct, frozen=True, tag="swept"):
+    """A medium that nothing refers to is gone."""
+
+    media: str
+
+
 GroupChange = Members | Updated | Appointed | Banned | Muted
 """What happens to a group itself."""
 
 MessageChange = Edited | Recalled | Reacted
 """What rewrites an earlier message of the same conversation, in the same commit."""
 
-OwnChange = Read | Hidden | Blocked
+OwnChange = Read | Hidden | Blocked | Settings
 """What concerns its sender alone: it stands in the sender's own conversation."""
 
-Change = Created | GroupChange | MessageChange | Pinned | OwnChange
+MediaChange = Uploaded | Swept
+"""What happens to media: it stands in the internal conversation ``MEDIA_LOG``."""
+
+MEDIA_LOG: Final = "system:media"
+"""Nobody is a member of it, so nobody is sent what it holds."""
+
+Change = Created | GroupChange | MessageChange | Pinned | OwnChange | MediaChange
 """What a control message does, at the SeqId of the message."""
 
 CONTROL_KINDS: Final = frozenset(str(c.__struct_config__.tag) for c in get_args(Change))
@@ -194,7 +225,7 @@ class Draft(msgspec.Struct, eq=False, gc=False):
 
     ``payload`` is what will be stored, as ``encode_stored`` made it; ``expires`` is the end of its
     life (ms; 0: none).  ``origin`` is whatever the sender's side wants to find again at delivery
-    (its connection); it is never stored.
+    (its connection); it is never stored.  ``media``: the media that it refers to.
     """
 
     conversation: str
@@ -204,6 +235,7 @@ class Draft(msgspec.Struct, eq=False, gc=False):
     change: Change | None = None
     origin: object = None
     expires: int = 0
+    media: tuple[str, ...] = ()
 
 
 class Stored(msgspec.Struct, eq=False, gc=False):
@@ -382,6 +414,20 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}, omit_defau
 
 class _Life(msgspec.Struct):
     expires: int = 0
+
+
+class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An uploaded file.  Messages refer to it by ``media``, the SHA-256 of its content in hex.
+
+    ``bytes``: its size.  ``type``: its media type.  ``width``, ``height``: of an image, in pixels,
+    as it is shown.
+    """
+
+    media: str
+    bytes: int
+    type: str
+    width: int = 0
+    height: int = 0
 
 
 _stored_encoder = msgspec.json.Encoder()

@@ -17,6 +17,9 @@ MIN_ROOM_POLL_S: Final = 0.001
 MAX_ROOM_POLL_S: Final = 0.032
 """How often it is looked whether a connection has read everything: seldom for one that is slow."""
 
+SIGNAL_SHARE: Final = 4
+"""Signals are let go when a quarter of what may wait for a connection does."""
+
 PING_FRAME: Final = b"\x89\x00"
 
 
@@ -80,6 +83,15 @@ class Outbox:
             self._flusher.add(self)
         self._frames.append(data)
         self._size += len(data)
+        return True
+
+    def offer_signal(self, data: bytes) -> bool:
+        """Put a frame's bytes, unless so much waits that they could cost a message its place."""
+        if (self._size + self._unwritten) * SIGNAL_SHARE > self._limit_bytes:
+            self._unwritten = self._transport.get_write_buffer_size()
+            if (self._size + self._unwritten) * SIGNAL_SHARE > self._limit_bytes:
+                return False
+        self.put(data)
         return True
 
     def is_full(self) -> bool:

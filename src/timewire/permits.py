@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from timewire.access import MediaAccess
 from timewire.clock import Clock
 from timewire.commands import (
     Add,
@@ -33,6 +34,7 @@ from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.kinds import Schemas, check_body, check_content, check_kind
 from timewire.log import MessageLog
+from timewire.media import references
 from timewire.model import (
     CONTROL_KINDS,
     MAX_MEMBERS_A_REQUEST,
@@ -43,14 +45,15 @@ from timewire.model import (
     Draft,
     Edited,
     GroupChange,
-    Hidden,
     Members,
+    MessageChange,
     OwnChange,
     Pinned,
     Reacted,
     Read,
     Recalled,
     Seq,
+    Settings,
     Stored,
     StoredBody,
     decode_stored,
@@ -94,7 +97,8 @@ class Request(msgspec.Struct, eq=False, gc=False):
 class Permits:
     """Says of each command what it becomes, and whether it may.
 
-    ``edit_minutes``: how long a message can be changed by its author; 0 means for ever.
+    Without ``media`` no message can refer to any.  ``edit_minutes``: how long a message can be
+    changed by its author; 0 means for ever.
     """
 
     def __init__(
@@ -107,9 +111,11 @@ class Permits:
         max_members: int,
         edit_minutes: float,
         schemas: Schemas,
+        media: MediaAccess | None,
     ) -> None:
         self._log = log
         self._directory = directory
+        self._media = media
         self._clock = clock
         self._body_bytes = body_bytes
         self._max_members = max_members
@@ -123,6 +129,8 @@ class Permits:
         """
         send = request.command
         if type(send) is not Send or send.reply or send.mentions or send.expires or send.forward:
+            return False
+        if "media" in send.body:
             return False
         conversation = self._directory.known(send.to)
         if conversation is None or conversation.muted or not conversation.is_member(request.user):
@@ -149,14 +157,19 @@ class Permits:
             payload = encode_body(stored)
             check_body(command.body, payload, self._body_bytes)
             check_content(command.kind, command.body, self._schemas)
-            return Draft(command.to, user, command.id, payload, None, origin, command.expires)
+            media = references(command.body)
+            return Draft(
+                command.to, user, command.id, payload, None, origin, command.expires, media
+            )
         _check_words(command)
         change = change_of(command, [user] if request.authority == "member" else [])
         assert change is not None
         payload = encode_change(user, command.id, change)
         if isinstance(command, Edit):
             check_body(command.body, payload, self._body_bytes)
-        return Draft(place_of(user, command), user, command.id, payload, change, origin)
+        media = references(command.body) if isinstance(command, Edit) else ()
+        place = place_of(user, command)
+        return Draft(place, user, command.id, payload, change, origin, media=media)
 
     async def check(self, request: Request, draft: Draft) -> Created | None:
         """Raise unless directory and log, with all that was staged before, allow this draft.
@@ -185,9 +198,17 @@ class Permits:
                 self._permit_joining(change, conversation)
         elif isinstance(change, OwnChange):
             await self._permit_own(change, draft.sender)
-        elif change is not None:
+        elif isinstance(change, MessageChange | Pinned):
             await self._permit_revision(change, conversation, by)
+        if draft.media:
+            await self._permit_media(draft, by)
         return making
+
+    async def _permit_media(self, draft: Draft, by: str | None) -> None:
+        """What a message refers to has to be there, and its sender has to be able to see it."""
+        if self._media is None:
+            raise error("unknown_media", media=draft.media[0])
+        await self._media.attach(by, draft.media)
 
     def _permit_create(
         self, change: Created, conversation: Conversation | None, draft: Draft
@@ -202,8 +223,8 @@ class Permits:
         if joining and len(conversation.present()) + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
 
-    async def _permit_own(self, change: Read | Hidden | Blocked, user: str) -> None:
-        if isinstance(change, Blocked):
+    async def _permit_own(self, change: OwnChange, user: str) -> None:
+        if isinstance(change, Blocked | Settings):
             return
         target = await self._directory.conversation(change.conversation)
         if target is None or user not in target.windows:

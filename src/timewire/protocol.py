@@ -2,8 +2,8 @@
 
 A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its
 own choice, and the answer (or ``error``) carries the same.  docs/PROTOCOL.md and the OpenAPI page
-are made from these structs.  Those that change something stand in ``timewire.commands``; how all
-become bytes stands in ``timewire.coding``.
+are made from these structs.  Those that change something stand in ``timewire.commands``; how
+frames become bytes stands in ``timewire.coding``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from timewire.model import ConversationKind, History, Inviters, Message, Role, S
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
+
+
+MAX_WATCHED_USERS: Final = 500
+"""By one connection."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -126,19 +130,35 @@ class Search(Frame, tag="search", rename={"sender": "from"}, forbid_unknown_fiel
     wait_for: Seq = 0
 
 
+class Watch(Frame, tag="watch"):
+    """Be told when these users come and go, in place of those watched before; at most 500.
+
+    It holds for this connection.  Answer: ``watching``, then ``presence`` with every change.
+    """
+
+    id: Id
+    users: list[str]
+
+
+class Typing(Frame, tag="typing"):
+    """The user is typing.  Say it with each key: what is too much is dropped.  No answer."""
+
+    conversation: str
+
+
 class Ping(Frame, tag="ping"):
     """Is anybody there?  Answer: ``pong``."""
 
     id: Id = ""
 
 
-Listing = GetHistory | ListConversations | ListMembers | ReadBy
-"""What asks for a stretch of what is stored."""
+Reading = GetHistory | ListConversations | ListMembers | ReadBy
+"""What is answered from the stores."""
 
-Query = Listing | Search
+Query = Reading | Search
 """What asks for something that is stored."""
 
-ClientFrame = Hello | Credit | Command | Query | Ping
+ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Ping
 
 COMMANDS: Final = frozenset[type](get_args(Command))
 QUERIES: Final = frozenset[type](get_args(Query))
@@ -329,6 +349,31 @@ class SearchPage(Frame, tag="search_page"):
     next: str = ""
 
 
+class Presence(Frame, tag="presence"):
+    """A user that is watched is online now, or no longer: then ``seen`` says since when (ms).
+
+    ``seen`` is 0 where it is not known or not for this watcher.
+    """
+
+    user: str
+    online: bool
+    seen: int = 0
+
+
+class Watching(Frame, tag="watching"):
+    """Answer to ``watch``: how things stand.  Who does not exist, or hides, is offline for ever."""
+
+    id: Id
+    users: list[Presence]
+
+
+class SomeoneTyping(Frame, tag="typing"):
+    """A member of the conversation is typing.  Forget it after some seconds without another."""
+
+    conversation: str
+    user: str
+
+
 class Pong(Frame, tag="pong"):
     """Answer to ``ping``."""
 
@@ -351,6 +396,9 @@ ServerFrame = (
     | MemberPage
     | ReaderPage
     | SearchPage
+    | Presence
+    | Watching
+    | SomeoneTyping
     | Pong
 )
 

@@ -29,11 +29,11 @@ from timewire.protocol import (
     GetHistory,
     HistoryPage,
     ListConversations,
-    Listing,
     ListMembers,
     MemberPage,
     ReadBy,
     ReaderPage,
+    Reading,
     WhyEmpty,
 )
 from timewire.timeline import TimelineStore
@@ -65,7 +65,7 @@ class Queries:
         self._page_entries = page_entries
         self._unread = Unread(messages, directory, clock)
 
-    async def answer(self, user: str, query: Listing) -> Answer:
+    async def answer(self, user: str, query: Reading) -> Answer:
         """The answer to a user's question.  Raises what is wrong with it."""
         if not 1 <= query.limit <= self._page_entries:
             raise error("bad_limit", limit=query.limit, largest=self._page_entries)

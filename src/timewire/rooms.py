@@ -11,8 +11,18 @@ from typing import Final, Literal
 import msgspec
 
 from timewire import showing
+from timewire.changes import Made, change_in, revise
 from timewire.client import Conversation
-from timewire.model import CONTROL_KINDS, MEMBERS, READ, SELF, Message, Seq
+from timewire.model import (
+    CONTROL_KINDS,
+    MEMBERS,
+    READ,
+    SELF,
+    Hidden,
+    Message,
+    MessageChange,
+    Seq,
+)
 
 MAX_LINES: Final = 2000
 """Lines that a room keeps; older ones can be asked for again."""
@@ -26,7 +36,7 @@ _STORED: Final = ("stored", "event")
 class Line(msgspec.Struct, eq=False):
     """One line of a room.  ``seq``: of the message, or of the one that another line follows.
 
-    ``counted``: unread until one's mark reaches it.
+    ``counted``: unread until one's mark reaches it.  ``message``: as later ones have left it.
     """
 
     who: str
@@ -36,6 +46,7 @@ class Line(msgspec.Struct, eq=False):
     seq: Seq = 0
     id: str = ""
     counted: bool = False
+    message: Message | None = None
 
 
 class Room(msgspec.Struct, eq=False):
@@ -53,10 +64,23 @@ class Room(msgspec.Struct, eq=False):
     older: bool = True
     """Whether there may be messages before the oldest line."""
 
+    begins: Seq | None = None
+    """The SeqId up to which history was loaded, lines or not; None: none was."""
+
     @property
     def first(self) -> Seq | None:
-        """The SeqId of the oldest message here; None without messages."""
-        return next((line.seq for line in self.stored if line.state in _STORED), None)
+        """The SeqId of the oldest message known here; None without messages."""
+        first = next((line.seq for line in self.stored if line.state in _STORED), None)
+        known = [seq for seq in (first, self.begins) if seq is not None]
+        return min(known, default=None)
+
+    def newest(self, sender: str | None = None) -> Message | None:
+        """The newest message that somebody, or this user, has said and that can be changed."""
+        for line in reversed(self.stored):
+            message = line.message if line.state == "stored" else None
+            if message and message.kind and sender in (None, message.sender):
+                return message
+        return None
 
     @property
     def lines(self) -> list[Line]:
@@ -91,6 +115,7 @@ class Rooms:
         room.read, room.unread = max(room.read, state.read), state.unread
         if state.last is not None:
             self._place(room, state.last)
+            room.last = max(room.last, state.last.seq)
 
     def history(self, name: str, messages: Iterable[Message], has_more: bool) -> None:
         """A page of messages from before the oldest line."""
@@ -98,12 +123,19 @@ class Rooms:
         room.older = has_more
         for message in messages:
             self._place(room, message)
+            room.begins = min(message.seq, room.begins or message.seq)
 
     def receive(self, message: Message) -> Room:
         """A message that was synced or pushed; one that is known changes nothing."""
         room = self.room(message.conversation)
+        change = change_in(message)
         if message.kind == READ and message.conversation == SELF + self.user:
             self._mark(message)
+        elif isinstance(change, MessageChange):
+            room.last = max(room.last, message.seq)
+            self._revise(room, message, change)
+        elif isinstance(change, Hidden):
+            self._hide(self.room(change.conversation), change.seq)
         elif self._place(room, message):
             room.unread += self._counts(message) and message.seq > room.read
             self._follow_membership(room, message)
@@ -153,10 +185,16 @@ class Rooms:
     # -- inside ---------------------------------------------------------------------------------
 
     def _place(self, room: Room, message: Message) -> bool:
-        """Put a message in its place; whether it was new."""
+        """Put a message in its place; whether it was new.
+
+        Changes of earlier messages have none: in history these are as they are now.
+        """
+        if isinstance(change_in(message), MessageChange | Hidden):
+            return False
         for line in room.pending:
             if line.id and line.id == message.id and message.sender == self.user:
                 self.acked(room.name, line.id, message.seq, message.time)
+                line.message = message
                 return True
         line = Line(
             showing.printable(message.sender),
@@ -166,6 +204,7 @@ class Rooms:
             message.seq,
             message.id,
             self._counts(message),
+            message,
         )
         return self._insert(room, line)
 
@@ -189,6 +228,28 @@ class Rooms:
 
     def _counts(self, message: Message) -> bool:
         return message.sender != self.user and message.kind not in CONTROL_KINDS
+
+    def _revise(self, room: Room, message: Message, change: MessageChange) -> None:
+        """A message changes an earlier one, if that is here."""
+        for line in room.stored:
+            was = line.message if line.seq == change.seq else None
+            if was is not None and was.kind and message.seq > was.version:
+                now = revise(was, change, Made(message.sender, message.seq, message.time))
+                line.message = now or Message(was.conversation, was.seq, was.time)
+                line.text = showing.content(line.message)
+                if now is None:
+                    self._uncount(room, line)
+
+    def _hide(self, room: Room, seq: Seq) -> None:
+        """The user does not want to see a message any more."""
+        for line in [one for one in room.stored if one.seq == seq and one.state == "stored"]:
+            self._uncount(room, line)
+            room.stored.remove(line)
+
+    def _uncount(self, room: Room, line: Line) -> None:
+        if line.counted and line.seq > room.read:
+            room.unread = max(0, room.unread - 1)
+        line.counted = False
 
     def _mark(self, message: Message) -> None:
         """Another device has read: marks only grow."""

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import structlog
 
+from timewire.access import MediaAccess
 from timewire.clock import Clock, wall_clock
 from timewire.commands import Command, Send
 from timewire.directory import Directory
@@ -49,6 +50,7 @@ class Sender:
         max_members: int,
         edit_minutes: float = 0,
         schemas: Schemas = SCHEMAS,
+        media: MediaAccess | None = None,
     ) -> None:
         self._log = log
         self._directory = directory
@@ -60,6 +62,7 @@ class Sender:
             max_members=max_members,
             edit_minutes=edit_minutes,
             schemas=schemas,
+            media=media,
         )
         self._queue: deque[Request] = deque()
         self._wake = asyncio.Event()

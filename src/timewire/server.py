@@ -12,9 +12,12 @@ from typing import Any, Final, Protocol
 import structlog
 from aiohttp import web
 
+from timewire.access import MediaAccess
 from timewire.api import Api
+from timewire.attachments import Attachments, Rules
 from timewire.auth import Claims, Keys, verify
 from timewire.backends.local_bus import LocalBus
+from timewire.backends.media_stores.local import LocalMediaStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.tantivy import TantivyIndex
 from timewire.clock import Clock, wall_clock
@@ -28,14 +31,18 @@ from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
+from timewire.media import MediaIndex, MediaStore
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
+from timewire.signals import Signals
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
 
-DAY_MS: Final = 24 * 60 * 60 * 1000
+HOUR_MS: Final = 60 * 60 * 1000
+DAY_MS: Final = 24 * HOUR_MS
+MIB: Final = 1 << 20
 EXPIRY_PASSES: Final = 20
 """How often within an inbox's life the oldest entries are removed."""
 
@@ -62,6 +69,8 @@ class Store(Protocol):
     @property
     def directory(self) -> Directory: ...
     @property
+    def media(self) -> MediaIndex: ...
+    @property
     def inbox(self) -> Inbox: ...
     async def aclose(self) -> None:
         """Finish and release everything."""
@@ -76,10 +85,10 @@ class Server:
         config: Config,
         keys: Keys,
         store: Store,
-        clock: Clock = wall_clock,
-        schemas: Schemas = SCHEMAS,
         *,
         index: SearchIndex | None = None,
+        clock: Clock = wall_clock,
+        schemas: Schemas = SCHEMAS,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -88,6 +97,8 @@ class Server:
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
         self._bus = LocalBus()
+        access = MediaAccess(store.media, store.directory, store.log, clock)
+        self._attachments = _attachments(config, store, access, clock)
         self._sender = Sender(
             store.log,
             store.directory,
@@ -96,6 +107,7 @@ class Server:
             max_members=config.members,
             edit_minutes=config.edit_minutes,
             schemas=schemas,
+            media=access,
         )
         self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
         self._hub = Hub(store.inbox.position, clock)
@@ -104,12 +116,8 @@ class Server:
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
         self._index = index
-        self._indexer: Indexer | None = None
-        self._searcher: Searcher | None = None
-        if index is not None:
-            scopes = Scopes(store.directory)
-            self._indexer = Indexer(store.log, scopes, index, clock)
-            self._searcher = Searcher(index, self._indexer, scopes, store.log, clock)
+        self._indexer, self._searcher = _search(store, index, clock)
+        self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -120,6 +128,7 @@ class Server:
             sync=self._sync,
             answer=self._answer,
             directory=store.directory,
+            signals=self._signals,
         )
         self._api = Api(
             config,
@@ -133,6 +142,7 @@ class Server:
             sync=self._sync,
             answer=self._answer,
             indexer=self._indexer,
+            attachments=self._attachments,
         )
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=config.drain_s
@@ -144,14 +154,13 @@ class Server:
         config: Config,
         store: Store | None = None,
         clock: Clock = wall_clock,
-        schemas: Schemas = SCHEMAS,
-        *,
         index: SearchIndex | None = None,
+        schemas: Schemas = SCHEMAS,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
-        ``schemas``: the message kinds whose bodies are checked.  With a ``store`` of one's own,
-        ``index`` is what is searched (None: nothing).
+        With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
+        ``schemas``: the message kinds whose bodies are checked.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -172,10 +181,12 @@ class Server:
             keys = Keys.load(config, directory)
             if own:
                 index = await TantivyIndex.open(directory / SEARCH)
+            server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
         except BaseException:
+            if own and index is not None:
+                await index.aclose()
             await store.aclose()
             raise
-        server = cls(config, keys, store, clock, schemas, index=index)
         try:
             await server._open()
         except BaseException:
@@ -194,6 +205,9 @@ class Server:
         # A device may hold a position that a crash took back from fan-out: reach it first.
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
+        self._run(self._signals.run())
+        self._attachments.clear()
+        self._run(self._attachments.run())
         self._run(self._expire())
         self._run(self._sweep())
         await self._runner.setup()
@@ -226,6 +240,7 @@ class Server:
         await self._drain()
         await self._gateway.close()
         await self._runner.cleanup()
+        self._attachments.close()
         for task in self._tasks[1:]:
             task.cancel()
         _, late = (
@@ -339,6 +354,49 @@ def _policy(config: Config) -> Policy:
         hello_timeout_ms=int(config.hello_timeout_s * 1000),
         silence_timeout_ms=int(config.silence_timeout_s * 1000),
         origins=config.origins,
+    )
+
+
+def _search(
+    store: Store, index: SearchIndex | None, clock: Clock
+) -> tuple[Indexer | None, Searcher | None]:
+    """What keeps an index up to date and what answers from it, when there is one."""
+    if index is None:
+        return None, None
+    scopes = Scopes(store.directory)
+    indexer = Indexer(store.log, scopes, index, clock)
+    return indexer, Searcher(index, indexer, scopes, store.log, clock)
+
+
+def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:
+    return Attachments(
+        _media_store(config),
+        Path(config.data) / "media" / "incoming",
+        _rules(config),
+        clock,
+        index=store.media,
+        access=access,
+        log=store.log,
+    )
+
+
+def _media_store(config: Config) -> MediaStore:
+    """Where media are kept.  Raises ``Unusable`` (bad_config)."""
+    if not config.media_store:
+        return LocalMediaStore(Path(config.data) / "media")
+    try:
+        from timewire.backends.media_stores.objects import ObjectMediaStore
+    except ImportError:
+        message = "media_store needs another package: pip install 'timewire[s3]'"
+        raise error("bad_config", message, key="media_store") from None
+    return ObjectMediaStore.at(config.media_store)
+
+
+def _rules(config: Config) -> Rules:
+    return Rules(
+        max_bytes=config.media_mb * MIB,
+        types=config.media_types,
+        orphan_ms=int(config.media_orphan_hours * HOUR_MS),
     )
 
 

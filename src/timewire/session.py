@@ -38,6 +38,8 @@ from timewire.protocol import (
     ResetReason,
     ServerFrame,
     SyncPage,
+    Typing,
+    Watch,
     Welcome,
     problem,
 )
@@ -70,7 +72,7 @@ class Close(msgspec.Struct, frozen=True):
     code: CloseCode
 
 
-Effect = ServerFrame | Hello | Command | Query | Pull | Close
+Effect = ServerFrame | Hello | Command | Query | Watch | Typing | Pull | Close
 Effects = Sequence[Effect]
 
 Answer = Callable[[str, Query], Awaitable[ServerFrame]]
@@ -172,7 +174,9 @@ class Session:
             return self._pull()
         if isinstance(frame, Ping):
             return (Pong(frame.id, now),)
-        if isinstance(frame, Query):
+        if isinstance(frame, Typing):
+            return (frame,) if self.rate.take(now) else ()
+        if isinstance(frame, Query | Watch):
             if self.queries >= MAX_QUERIES_IN_FLIGHT:
                 return (problem(error("too_busy"), frame.id),)
             self.queries += 1
@@ -251,7 +255,9 @@ class Session:
         self.commands -= 1
         return self.state != "closed"
 
-    def answered(self, frame: Command | Query, answer: ServerFrame | TimewireError) -> Effects:
+    def answered(
+        self, frame: Command | Query | Watch, answer: ServerFrame | TimewireError
+    ) -> Effects:
         """A command or query was carried out, or refused."""
         if type(frame) in COMMANDS:
             self.commands -= 1

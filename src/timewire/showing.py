@@ -7,13 +7,13 @@ or turn a line around are replaced.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, Message
+from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, SETTINGS, Message
 from timewire.names import direct
 
 _UNSAFE: Final = re.compile(
@@ -23,6 +23,28 @@ _GROUP: Final = "group "
 _BREAKS: Final = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 MAX_NAMES: Final = 10
 """Names that one line lists before it only counts."""
+
+
+_EVENTS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    "updated": lambda body: "changed the group: " + _pairs(body),
+    "role": lambda body: f"made {body.get('user')} {body.get('role')}",
+    "banned": lambda body: (
+        f"{'banned' if body.get('on') else 'unbanned'} {_names(body.get('users'))}"
+    ),
+    "muted": lambda body: f"{'muted' if body.get('until') else 'unmuted'} {body.get('user')}",
+    "edited": lambda body: f"edited {body.get('seq')}: {_pairs(body.get('body'))}",
+    "recalled": lambda body: f"recalled {body.get('seq')}",
+    "reaction": lambda body: (
+        f"{'put' if body.get('on') else 'took'} {body.get('emoji')}"
+        f" {'to' if body.get('on') else 'from'} {body.get('seq')}"
+    ),
+    "pinned": lambda body: f"{'pinned' if body.get('on') else 'unpinned'} {body.get('seq')}",
+    "hidden": lambda body: f"hid {body.get('seq')} of {body.get('conversation')}",
+    "blocked": lambda body: f"{'blocked' if body.get('on') else 'unblocked'} {body.get('user')}",
+    SETTINGS: lambda body: f"shows presence to {body.get('presence')}",
+    READ: lambda body: f"has read {body.get('conversation')} up to {body.get('seq')}",
+}
+"""What control messages say."""
 
 
 def printable(text: str) -> str:
@@ -71,7 +93,13 @@ def heading(message: Message, user: str) -> str:
 
 
 def content(message: Message) -> str:
-    """What a message says, on one line, without who and when."""
+    """What a message says, on one line, without who and when; and what has become of it."""
+    reactions = [f"{emoji}{len(users)}" for emoji, users in message.reactions.items()]
+    marks = ["(edited)"] * bool(message.edits) + [printable(one) for one in reactions]
+    return " ".join([_said(message), *marks])
+
+
+def _said(message: Message) -> str:
     body = message.body
     if not message.kind:
         return "(removed)"
@@ -84,8 +112,8 @@ def content(message: Message) -> str:
         return printable(f"made this group{title}: {_names(body.get('members'))}")
     if message.kind == MEMBERS:
         return printable(_membership(message))
-    if message.kind == READ:
-        return printable(f"has read {body.get('conversation')} up to {body.get('seq')}")
+    if message.kind in _EVENTS:
+        return printable(_EVENTS[message.kind](body))
     return printable(f"[{message.kind}] {msgspec.json.encode(body).decode()}")
 
 
@@ -108,6 +136,13 @@ def _membership(message: Message) -> str:
     if left:
         parts.append("left" if left == [message.sender] else f"removed {_names(left)}")
     return " and ".join(parts) or "changed nothing"
+
+
+def _pairs(body: Any) -> str:
+    if not isinstance(body, dict):
+        return "?"
+    pairs: dict[str, Any] = body  # pyright: ignore[reportUnknownVariableType]
+    return ", ".join(f"{key} {value}" for key, value in pairs.items()) or "nothing"
 
 
 def _names(names: Any) -> str:

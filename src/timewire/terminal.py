@@ -119,6 +119,7 @@ class Screen:
             complete_while_typing=False,
             accept_handler=self._accept,
         )
+        self.input.buffer.on_text_changed += self._typed
         self._app: Application[None] = Application(
             Layout(self._layout(), focused_element=self.input),
             key_bindings=self._keys(),
@@ -151,7 +152,7 @@ class Screen:
         shown = FormattedTextControl(lambda: messages(rooms, self.skipped))
         right = Window(shown, wrap_lines=True, always_hide_cursor=True)
         bar = Window(
-            FormattedTextControl(lambda: title(rooms.open, self.chat.status, rooms.user)),
+            FormattedTextControl(lambda: title(rooms.open, self.chat.bar, rooms.user)),
             height=1,
             style="class:bar",
         )
@@ -181,6 +182,10 @@ class Screen:
         return WordCompleter(words, meta_dict=commands, WORD=True)
 
     # -- what is typed --------------------------------------------------------------------------
+
+    def _typed(self, buffer: Buffer) -> None:
+        if buffer.text and not buffer.text.startswith("/") and not self.chat.ended:
+            self.chat.typing()
 
     def _accept(self, buffer: Buffer) -> bool:
         self.skipped = 0

@@ -23,7 +23,6 @@ from timewire.model import (
     RECALLED,
     Entry,
     Seq,
-    Window,
     has_expired,
 )
 from timewire.timeline import TimelineStore
@@ -82,9 +81,9 @@ class Unread:
         key, now = (user, mine.conversation), self._clock()
         known = self._counts.pop(key, None)
         if known is None or not _holds(known, mine, now):
-            known = _Counted(mine.read, mine.hidden, mine.read)
+            known = _blank(mine)
         if not await self._go_on(user, mine, known, now):
-            known = _Counted(mine.read, mine.hidden, mine.read)
+            known = _blank(mine)
             await self._go_on(user, mine, known, now)
         self._counts[key] = known
         if len(self._counts) > MAX_COUNTS_KEPT:
@@ -92,27 +91,26 @@ class Unread:
         return Count(known.unread, known.mentioned)
 
     async def _go_on(self, user: str, mine: Membership, known: _Counted, now: int) -> bool:
-        """Count what is new; False when something has gone of what was counted before."""
+        """Count what is new; False when something has gone of what was counted before.
+
+        Recalls count wherever they stand, also when the user was no member.
+        """
         before = known.upto
-        for window in mine.windows:
-            async for entry in self._news(mine.conversation, window, known.upto):
-                known.upto = entry.seq
-                if entry.payload and not has_expired(entry.payload, now):
-                    content = _decode(entry.payload)
-                    if content.kind == RECALLED:
-                        if known.mark < _decode_target(content.body).seq <= before:
-                            return False
-                    elif _counts_for(user, content) and not await self._hides(user, mine, entry):
-                        _add(known, user, content)
+        async for entry in self._news(mine.conversation, known.upto):
+            known.upto = entry.seq
+            if entry.payload and not has_expired(entry.payload, now):
+                content = _decode(entry.payload)
+                if content.kind == RECALLED:
+                    if known.mark < _decode_target(content.body).seq <= before:
+                        return False
+                elif _counts_for(user, content) and await self._sees(user, mine, entry.seq):
+                    _add(known, user, content)
         return True
 
-    async def _news(self, name: str, window: Window, after: Seq) -> AsyncIterator[Entry]:
-        more = not window.left or window.left > after
+    async def _news(self, name: str, after: Seq) -> AsyncIterator[Entry]:
+        more = True
         while more:
-            after = max(after, window.joined - 1)
-            page = await self._messages.scan(
-                name, after=after, upto=window.left or None, limit=MAX_PAGE_ENTRIES
-            )
+            page = await self._messages.scan(name, after=after, limit=MAX_PAGE_ENTRIES)
             for entry in page.entries:
                 yield entry
                 after = entry.seq
@@ -120,10 +118,17 @@ class Unread:
             if more:
                 await asyncio.sleep(0)
 
-    async def _hides(self, user: str, mine: Membership, entry: Entry) -> bool:
-        if not mine.hidden:
+    async def _sees(self, user: str, mine: Membership, seq: Seq) -> bool:
+        if not any(window.holds(seq) for window in mine.windows):
             return False
-        return bool(await self._directory.hidden(user, mine.conversation, [entry.seq]))
+        if not mine.hidden:
+            return True
+        return not await self._directory.hidden(user, mine.conversation, [seq])
+
+
+def _blank(mine: Membership) -> _Counted:
+    start = max(mine.read, mine.windows[0].joined - 1)
+    return _Counted(mine.read, mine.hidden, start)
 
 
 def _holds(known: _Counted, mine: Membership, now: int) -> bool:

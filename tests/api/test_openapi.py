@@ -96,7 +96,8 @@ def test_parameters_are_those_of_the_path_and_of_what_is_asked(method: str, path
     assert all(one["required"] for one in operation["parameters"] if one["in"] == "path")
     assert ("as" in by_place["query"]) == (route.access == "user")
     assert (by_place["header"] == ["Idempotency-Key"]) == (route.does == "command")
-    assert ("requestBody" in operation) == (method == "POST" and route.asks is not None)
+    takes_body = route.asks is not None or route.does == "upload"
+    assert ("requestBody" in operation) == (method == "POST" and takes_body)
     assert bool(operation["security"]) == (route.access != "anyone")
     if route.asks is not None:
         fields = {field.encode_name for field in msgspec.structs.fields(route.asks)}
@@ -163,6 +164,7 @@ async def test_answers_have_the_shape_that_the_document_names(http: Any) -> None
             "/v1/conversations/team/members"
         ),
         ("GET", "/v1/sync"): await alice.get("/v1/sync"),
+        ("POST", "/v1/media"): await alice.call("POST", "/v1/media", data=b"data"),
         ("POST", "/v1/tokens"): await http.backend().post("/v1/tokens", {"user": "bob"}),
         ("GET", "/healthz"): await http.get("/healthz"),
         ("GET", "/readyz"): await http.get("/readyz"),

@@ -21,6 +21,7 @@ from timewire.model import (
     Recalled,
     Receipt,
     Seq,
+    Window,
     decode_message,
     encode_change,
     encode_stored,
@@ -50,6 +51,11 @@ class Desk:
             task.cancel()
             await asyncio.wait([task])
             await self.index.aclose()
+
+    async def windows(self, user: str, conversation: str) -> list[Window]:
+        """Which messages of a conversation a user may read."""
+        found = await self.store.directory.conversation(conversation)
+        return found.readable(user) if found and user in found.windows else []
 
     # -- writing --------------------------------------------------------------------------------
 

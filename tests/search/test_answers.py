@@ -218,17 +218,6 @@ async def test_what_has_expired_is_not_found(desk: Desk) -> None:
     assert await desk.find("alice", "brief") == []
 
 
-async def test_what_one_has_hidden_is_not_found_by_oneself(desk: Desk) -> None:
-    await desk.group("team", "alice", "bob")
-    seqs = [await desk.say("hello") for _ in range(6)]
-    await desk.change("self:bob", Created("self", ["bob"]), "bob")
-    for seq in seqs[1:5]:
-        await desk.change("self:bob", Hidden("team", seq), "bob")
-    await desk.settle()
-    assert await desk.find("bob", "hello") == [seqs[0], seqs[5]]
-    assert await desk.find("alice", "hello") == seqs
-
-
 async def test_history_for_all_is_found_by_all(desk: Desk) -> None:
     await desk.group("team", "alice")
     seqs = [await desk.say("hello")]
@@ -243,6 +232,17 @@ async def test_history_for_all_is_found_by_all(desk: Desk) -> None:
     await desk.say("hello")
     await desk.settle()
     assert await desk.find("bob", "hello") == seqs
+
+
+async def test_what_one_has_hidden_is_not_found_by_oneself(desk: Desk) -> None:
+    await desk.group("team", "alice", "bob")
+    seqs = [await desk.say("hello") for _ in range(6)]
+    await desk.change("self:bob", Created("self", ["bob"]), "bob")
+    for seq in seqs[1:5]:
+        await desk.change("self:bob", Hidden("team", seq), "bob")
+    await desk.settle()
+    assert await desk.find("bob", "hello") == [seqs[0], seqs[5]]
+    assert await desk.find("alice", "hello") == seqs
 
 
 # -- pages ----------------------------------------------------------------------------------------
@@ -399,7 +399,7 @@ async def test_a_search_finds_what_one_could_read_and_find_by_eye(
         for user in ("alice", "bob"):
             expected: list[Seq] = []
             for seq, (name, text) in said.items():
-                windows = await desk.scopes.windows(user, name)
+                windows = await desk.windows(user, name)
                 if text and any(window.holds(seq) for window in windows):
                     cut = words(text)
                     begins = question.removesuffix("*")

@@ -155,7 +155,7 @@ async def test_a_scope_holds_exactly_the_windows(moves: list[tuple[bool, str]]) 
         await desk.say()
     head = desk.store.log.head
     for user in ("alice", "bob", "carol", "dora"):
-        scope, windows = await desk.scopes.everything(user), await desk.scopes.windows(user, "team")
+        scope, windows = await desk.scopes.everything(user), await desk.windows(user, "team")
         # The message of leaving is one that the server writes: it is never indexed.
         lefts = {window.left for window in windows}
         for seq in set(range(1, head + 3)) - lefts:

@@ -35,6 +35,9 @@ STATUSES: Final = {
     "id_reused": 409,
     "frame_too_large": 413,
     "body_too_large": 413,
+    "media_too_large": 413,
+    "bad_media_type": 415,
+    "bad_media_range": 416,
     "rate_limited": 429,
     "server_fault": 500,
 }
@@ -58,7 +61,7 @@ _API_HEADERS: Final = {
 }
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {IDEMPOTENCY}",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, Range, {IDEMPOTENCY}",
     "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),
 }
 
@@ -204,7 +207,7 @@ class Headers:
         headers.add("Vary", "Origin")
         if (origin := self._allowed(request)) is not None:
             headers["Access-Control-Allow-Origin"] = origin
-            headers["Access-Control-Expose-Headers"] = "Retry-After"
+            headers["Access-Control-Expose-Headers"] = "Retry-After, Content-Range, ETag"
 
     @web.middleware
     async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -14,10 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from timewire.api.callers import Callers, Rates
 from timewire.api.docs import PAGE, PAGE_HEADERS, SCRIPT_GZIP, SCRIPT_HEADERS
 from timewire.api.edge import Headers, answer, errors, read, refusal
+from timewire.api.files import Files
 from timewire.api.openapi import document
 from timewire.api.readiness import Watch
 from timewire.api.routes import ROUTES, Health, Poll, Route, Synced, Token, TokenRequest
 from timewire.api.waiters import Waiters
+from timewire.attachments import Attachments
 from timewire.auth import Keys, mint
 from timewire.bus import Bus
 from timewire.clock import Clock
@@ -53,6 +55,7 @@ class Api:
         sync: Sync,
         answer: Answer,
         indexer: Indexer | None,
+        attachments: Attachments,
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -64,6 +67,7 @@ class Api:
         self._indexer = indexer
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
+        self._files = Files(attachments, self._callers, self._rates, clock)
         self._headers = Headers(config.origins)
         self._watch = Watch()
         self._waiters = Waiters()
@@ -82,11 +86,13 @@ class Api:
             else:
                 application.router.add_route(route.method, path, handler)
 
-    def _handlers(self) -> dict[str, Callable[[Route, web.Request], Awaitable[web.Response]]]:
+    def _handlers(self) -> dict[str, Callable[[Route, web.Request], Awaitable[web.StreamResponse]]]:
         return {
             "command": self._command,
             "question": self._question,
             "poll": self._poll,
+            "upload": self._files.upload,
+            "download": self._files.download,
             "token": self._token,
             "index": self._index,
             "reindex": self._reindex,

@@ -54,6 +54,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "ban": {"id": "6d40a7", "users": ["eve"]},
     "mute": {"id": "f07a35", "user": "bob", "until": 1900000000000},
     "block": {"id": "27ce81", "user": "eve"},
+    "settings": {"id": "d90b11", "presence": "nobody"},
     "token": {"user": "alice", "life_s": 3600},
 }
 """A body for every route that takes one."""
@@ -146,6 +147,9 @@ def _operation(route: Route, asked: dict[str, Any], schemas: dict[str, Any]) -> 
             operation["requestBody"] = {"required": True, "content": content}
         else:
             operation["parameters"] += _query_parameters(schema)
+    if route.does == "upload":
+        content = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
     if route.access == "user":
         operation["parameters"] += [_AS, _KEY] if route.does == "command" else [_AS]
     return operation
@@ -201,6 +205,9 @@ def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     if route.does == "ready":
         responses["503"] = {"description": "Not ready.", "content": content}
+    if route.does == "download":
+        responses["206"] = {"description": "The part asked for by `Range`.", "content": content}
+        responses["304"] = {"description": "It is what `If-None-Match` names."}
     if route.access != "anyone":
         problem = {"application/json": {"schema": {"$ref": _SCHEMAS + Problem.__name__}}}
         responses["default"] = {"description": "Refused: see `code`.", "content": problem}

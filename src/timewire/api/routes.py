@@ -24,6 +24,7 @@ from timewire.commands import (
     MarkRead,
     Mute,
     Pin,
+    PutSettings,
     React,
     Recall,
     Remove,
@@ -31,7 +32,8 @@ from timewire.commands import (
     Unban,
     Update,
 )
-from timewire.model import Seq
+from timewire.images import THUMBNAIL_SIZES
+from timewire.model import Media, Seq
 from timewire.protocol import (
     Ack,
     ConversationPage,
@@ -51,6 +53,9 @@ from timewire.search.indexer import Progress
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
+
+MIN_THUMBNAIL: Final = THUMBNAIL_SIZES[0]
+MAX_THUMBNAIL: Final = THUMBNAIL_SIZES[-1]
 
 MAX_TOKEN_LIFE_S: Final = 366 * 24 * 3600
 
@@ -77,6 +82,13 @@ class Synced(msgspec.Struct, frozen=True):
     cursor: Cursor
     has_more: bool = False
     reset: ResetReason | UnsetType = UNSET
+
+
+class GetMedia(msgspec.Struct, frozen=True):
+    """A file, or of an image a thumbnail whose longer side has ``size`` pixels or somewhat more."""
+
+    media: str
+    size: Annotated[int, Meta(ge=MIN_THUMBNAIL, le=MAX_THUMBNAIL)] | None = None
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
@@ -119,6 +131,8 @@ Does = Literal[
     "command",
     "question",
     "poll",
+    "upload",
+    "download",
     "token",
     "index",
     "reindex",
@@ -177,16 +191,6 @@ ROUTES: Final = (
         "Read a conversation, in either direction",
         "Messages",
     ),
-    Route(
-        "GET",
-        "/v1/search",
-        "search",
-        "question",
-        Search,
-        SearchPage,
-        "Find messages by words and fields",
-        "Messages",
-    ),
     _do("POST", _MESSAGE, "edit", Edit, "Edit a message"),
     _do("DELETE", _MESSAGE, "recall", Recall, "Recall a message, for ever"),
     _do(
@@ -206,6 +210,16 @@ ROUTES: Final = (
         ReadBy,
         ReaderPage,
         "List who has read a message",
+        "Messages",
+    ),
+    Route(
+        "GET",
+        "/v1/search",
+        "search",
+        "question",
+        Search,
+        SearchPage,
+        "Find messages by words and fields",
         "Messages",
     ),
     Route("GET", "/v1/sync", "sync", "poll", Poll, Synced, "Get what has come", "Messages"),
@@ -239,6 +253,20 @@ ROUTES: Final = (
     _do("POST", f"{_ONE}/mutes", "mute", Mute, "Mute a member, or lift it"),
     _do("POST", f"{_ONE}/read", "read", MarkRead, "Mark as read"),
     _do("POST", "/v1/blocks", "block", Block, "Block a user, or lift it"),
+    _do("POST", "/v1/settings", "settings", PutSettings, "Say who may see one's presence"),
+    Route(
+        "POST", "/v1/media", "upload", "upload", None, Media, "Upload a file, as the body", "Media"
+    ),
+    Route(
+        "GET",
+        "/v1/media/{media}",
+        "download",
+        "download",
+        GetMedia,
+        "application/octet-stream",
+        "Get a file that one may see",
+        "Media",
+    ),
     Route(
         "POST",
         "/v1/tokens",

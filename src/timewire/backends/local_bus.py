@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from timewire.bus import Subscriber
+from timewire.bus import Listener, Signal, Subscriber
 from timewire.inbox import Delivery
 from timewire.model import Seq
 
@@ -20,6 +20,7 @@ class LocalBus:
 
     def __init__(self) -> None:
         self._subscribers: dict[object, Subscriber] = {}
+        self._listeners: dict[object, Listener] = {}
 
     def publish(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         """Hand deliveries to every subscriber; every inbox holds all up to ``position``."""
@@ -30,6 +31,26 @@ class LocalBus:
                 subscriber(deliveries, position)
             except Exception:
                 _logger.exception("a subscriber failed at position %d", position)
+
+    def signal(self, signal: Signal) -> None:
+        """Hand a signal to every listener."""
+        for ticket, listener in list(self._listeners.items()):
+            if ticket not in self._listeners:
+                continue
+            try:
+                listener(signal)
+            except Exception:
+                _logger.exception("a listener failed")
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have a function called with every signal from now on; call the result to stop."""
+        ticket = object()
+        self._listeners[ticket] = listener
+
+        def stop() -> None:
+            self._listeners.pop(ticket, None)
+
+        return stop
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have a function called with everything published from now on; call the result to stop."""

@@ -13,15 +13,18 @@ from timewire.client.events import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
+    Typing,
 )
 from timewire.client.queries import Conversation, HistorySlice, Hit, Member, SearchSlice
 from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
 from timewire.client.store import MemoryStore, Store
 from timewire.client.transport import Backoff
+from timewire.model import Media
 
 __all__ = [
     "Acked",
@@ -34,9 +37,11 @@ __all__ = [
     "Hit",
     "HistorySlice",
     "Live",
+    "Media",
     "Member",
     "MemoryStore",
     "Posted",
+    "Presence",
     "Received",
     "Refused",
     "Reset",
@@ -45,5 +50,6 @@ __all__ = [
     "SqliteStore",
     "State",
     "Store",
+    "Typing",
     "connect",
 ]

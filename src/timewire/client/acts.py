@@ -30,6 +30,7 @@ from timewire.commands import (
     MarkRead,
     Mute,
     Pin,
+    PutSettings,
     React,
     Recall,
     Remove,
@@ -39,7 +40,7 @@ from timewire.commands import (
 )
 from timewire.errors import error
 from timewire.kinds import check_kind
-from timewire.model import Forward, History, Inviters, Message, Role, Seq
+from timewire.model import Forward, History, Inviters, Message, Role, Seq, Visibility
 from timewire.names import check_id
 from timewire.protocol import Ack
 
@@ -227,6 +228,10 @@ class Acts(ABC):
     async def mute(self, group: str, user: str, until: int) -> Sent:
         """Let a member say nothing until a time (ms); 0 lifts it."""
         return await self._put(Mute(new_id(), group, user, until))
+
+    async def show_presence(self, to: Visibility) -> Sent:
+        """Say who may see whether the user is online; it holds for all devices."""
+        return await self._put(PutSettings(new_id(), to))
 
     async def block(self, user: str, *, on: bool = True) -> Sent:
         """Take no messages from a user in the direct conversation, or take them again."""

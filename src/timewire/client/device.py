@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -21,6 +21,7 @@ from timewire.client import queries
 from timewire.client.acts import Acts, Posted
 from timewire.client.driver import Driver, TokenSource
 from timewire.client.events import Event
+from timewire.client.files import Files
 from timewire.client.queries import Conversation, HistorySlice, Member, SearchSlice, new_id
 from timewire.client.session import State
 from timewire.client.sqlite_store import SqliteStore
@@ -29,9 +30,9 @@ from timewire.client.transport import Backoff, Dialer, socket_url
 from timewire.coding import JSON, MSGPACK
 from timewire.commands import Command
 from timewire.errors import error
-from timewire.model import Message, Seq
+from timewire.model import Media, Message, Seq
 from timewire.names import check_name, direct
-from timewire.protocol import Match, Order, Search
+from timewire.protocol import MAX_WATCHED_USERS, Match, Order, Search, Watch
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
@@ -101,6 +102,7 @@ class Client(Acts):
         try:
             self._driver = Driver(self._dialer, self._token, self.device, self._kept, self._backoff)
             await self._start()
+            self._files = Files(self._url, self._driver.token)
         except BaseException:
             await self._dialer.close()
             self._kept.close()
@@ -130,6 +132,7 @@ class Client(Acts):
         try:
             await self._driver.stop()
         finally:
+            await self._files.close()
             await self._dialer.close()
             self._kept.close()
 
@@ -170,6 +173,50 @@ class Client(Acts):
 
     def _put(self, command: Command) -> Posted:
         return Posted(command.id, self._driver.put(command))
+
+    # -- media ----------------------------------------------------------------------------------
+
+    async def upload(self, source: str | Path | bytes, *, type: str = "") -> Media:
+        """Upload a file (its path, or its bytes), for messages that refer to it by ``media``.
+
+            photo = await me.upload("photo.jpg")
+            await me.send("team", {"media": photo.media, "text": "look"}, kind="image")
+
+        Doing it again is doing it once.  It needs a connection: raises ``Retryable``
+        (not_connected) without one, and ``Invalid`` (media_too_large, bad_media_type).
+        """
+        return await self._files.upload(source, type)
+
+    async def download(self, media: str | Media, *, size: int | None = None) -> bytes:
+        """A file that the user may see; with ``size`` (64 to 1024 pixels) a thumbnail of an image.
+
+        Raises ``NotFound`` (unknown_media), ``Retryable`` (not_connected).
+        """
+        return await self._files.download(_name(media), size)
+
+    def stream(self, media: str | Media, *, size: int | None = None) -> AsyncGenerator[bytes]:
+        """The same in pieces, for files that are large."""
+        return self._files.stream(_name(media), size)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def typing(self, conversation: str) -> None:
+        """Let the others see that the user is typing: call it with every key.
+
+        The server passes on one every two seconds.  Without a connection it is nothing.
+        """
+        self._driver.tell(lambda session: session.typing(conversation))
+
+    def watch(self, users: Iterable[str]) -> None:
+        """Have ``Presence`` events of these users, first how things stand, then every change.
+
+        They replace those watched before; nobody ends it.  It goes on over broken connections.
+        Raises ``Invalid`` (bad_name, too_many_watched).
+        """
+        names = [check_name(user) for user in dict.fromkeys(users)]
+        if len(names) > MAX_WATCHED_USERS:
+            raise error("too_many_watched", limit=MAX_WATCHED_USERS)
+        self._driver.tell(lambda session: session.watch(Watch(new_id(), names)))
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -273,3 +320,7 @@ class Client(Acts):
     def read_mark(self, conversation: str) -> Seq:
         """How far the user has read, on any device, as far as this one knows."""
         return self._kept.mark(conversation)
+
+
+def _name(media: str | Media) -> str:
+    return media.media if isinstance(media, Media) else media

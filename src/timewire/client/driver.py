@@ -104,6 +104,23 @@ class Driver:
             raise error("bad_frame", reason=f"a {type(answer).__name__} is no answer to this query")
         return answer
 
+    def tell(self, say: Callable[[Session], None]) -> None:
+        """Have the session say something that has no answer."""
+        self._check()
+        say(self.session)
+        self._act()
+
+    async def token(self, refused: str = "") -> str:
+        """The token, another one than that which was refused.  Raises ``Forbidden``."""
+        self._check()
+        if refused and refused == self._token:
+            if isinstance(self._source, str):
+                raise error("bad_token")
+            self._token = ""
+        if not self._token:
+            self._token = self._source if isinstance(self._source, str) else await self._fetch()
+        return self._token
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on the device holds.  Raises what has ended the device."""
         while not condition():
@@ -151,8 +168,7 @@ class Driver:
         return self._planned
 
     async def _open(self) -> Link:
-        if not self._token:
-            self._token = self._source if isinstance(self._source, str) else await self._fetch()
+        await self.token()
         return await self._dial()
 
     async def _fetch(self) -> str:

@@ -58,7 +58,25 @@ class Disconnected(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Typing(msgspec.Struct, frozen=True):
+    """A member of a conversation is typing.  Good for a few seconds, never kept."""
+
+    conversation: str
+    user: str
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """A watched user is online, or not: then ``seen`` says since when (ms; 0: not known)."""
+
+    user: str
+    online: bool
+    seen: int = 0
+
+
 Arrival = Received | Acked
 """The events that carry a message: they are kept in the store until the app has dealt with them."""
 
-Event = Received | Acked | Refused | Reset | Connected | Live | Disconnected
+News = Connected | Live | Disconnected | Typing | Presence
+"""The events that are soon stale."""
+
+Event = Received | Acked | Refused | Reset | News

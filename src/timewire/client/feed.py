@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from timewire.client.events import Acked, Connected, Disconnected, Event, Live, Received
+from timewire.client.events import Acked, Event, News, Received
 
 MAX_NEWS_EVENTS: Final = 1_000
-"""Events about the connection that may wait; further ones are dropped, they are soon stale."""
+"""Events that are soon stale which may wait; further ones are dropped."""
 
 
 class Feed:
@@ -44,7 +44,7 @@ class Feed:
         """Add an event; ``number`` is that of a message in the store."""
         if isinstance(event, Received | Acked):
             self.unread += 1
-        elif isinstance(event, Connected | Live | Disconnected) and self._crowded():
+        elif isinstance(event, News) and self._crowded():
             return
         self._queue.append((number, event))
         self._more.set()

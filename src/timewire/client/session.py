@@ -34,9 +34,11 @@ from timewire.client.events import (
     Disconnected,
     Event,
     Live,
+    Presence,
     Received,
     Refused,
     Reset,
+    Typing,
 )
 from timewire.client.outbox import Outbox, written
 from timewire.client.store import Change, Owner, Saved
@@ -120,6 +122,7 @@ class Session:
         self._outbox = Outbox(saved.outbox)
         self._queries: dict[wire.Id, wire.Query] = {}
         self._postponed: set[wire.Id] = set()
+        self._watch: wire.Watch | None = None
         self._limits: wire.Limits | None = None
         self._base = ""
         self._online = False
@@ -183,6 +186,13 @@ class Session:
                 self._restart(frame)
             case wire.Pong():
                 pass
+            case wire.SomeoneTyping():
+                self._effects.events.append(Typing(frame.conversation, frame.user))
+            case wire.Presence():
+                self._effects.events.append(Presence(frame.user, frame.online, frame.seen))
+            case wire.Watching():
+                for one in frame.users:
+                    self._effects.events.append(Presence(one.user, one.online, one.seen))
             case _:
                 if self._queries.pop(frame.id, None):
                     self._effects.answers.append((frame.id, frame))
@@ -313,7 +323,20 @@ class Session:
         for id in postponed:
             self._send_query(self._queries[id])
 
+    def watch(self, watch: wire.Watch) -> None:
+        """Watch users in place of those before, on this connection and all that follow."""
+        self._watch = watch
+        if self._limits is not None:
+            self._effects.frames.append(watch)
+
+    def typing(self, conversation: str) -> None:
+        """Say that the user is typing, if that can be said now."""
+        if self._limits is not None:
+            self._effects.frames.append(wire.Typing(conversation))
+
     def _send(self) -> None:
+        if self._watch is not None:
+            self._effects.frames.append(self._watch)
         self._send_commands()
         for query in list(self._queries.values()):
             self._send_query(query)
@@ -344,7 +367,7 @@ class Session:
             self._send_commands()
 
     def _refused(self, frame: wire.Problem) -> None:
-        fault = _fault(frame)
+        fault = fault_of(frame)
         if not frame.id:
             self._complaint = fault
             if self._limits is None and isinstance(fault, Invalid):
@@ -372,7 +395,7 @@ class Session:
             self._effects.answers.append((id, fault))
 
 
-def _fault(frame: wire.Problem) -> TimewireError:
+def fault_of(frame: wire.Problem) -> TimewireError:
     """The typed error of an ``error`` frame, also of a code that a newer server has."""
     known = CODES.get(frame.code)
     kind = known[0] if known else Retryable if frame.retry else Invalid

@@ -158,7 +158,8 @@ class MemoryStore:
 
     def load(self) -> Saved:
         """Where the device stopped; ``Saved()`` for a new store."""
-        outbox, unread = list(self._outbox.values()), list(self._unread.items())
+        outbox = list(self._outbox.values())
+        unread = [(number, self._as_now(arrival)) for number, arrival in self._unread.items()]
         return Saved(self._owner, self._cursor, self._reset, outbox, unread)
 
     def apply(self, change: Change) -> list[int | None]:
@@ -223,6 +224,11 @@ class MemoryStore:
         self._number += 1
         self._unread[self._number] = arrival
         return self._number
+
+    def _as_now(self, arrival: Arrival) -> Arrival:
+        """An event with its message as later ones have left it."""
+        row = self._rows.get(arrival.message.conversation, arrival.message.seq)
+        return type(arrival)(row.message) if row is not None else arrival
 
     def _mark(self, conversation: str, seq: Seq) -> None:
         self._marks[conversation] = max(seq, self.mark(conversation))

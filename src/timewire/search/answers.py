@@ -20,14 +20,7 @@ from timewire.finding import EVERYONE, Found, Inquiry, Order, Phrase, Ranking, W
 from timewire.index import SearchIndex
 from timewire.log import MessageLog
 from timewire.metrics import SEARCH_SECONDS, SEARCHES
-from timewire.model import (
-    MAX_SEQ,
-    Ref,
-    Seq,
-    Stored,
-    message_head,
-    message_json,
-)
+from timewire.model import MAX_SEQ, Ref, Seq, Stored, message_head, message_json
 from timewire.names import MAX_NAME_BYTES, MAX_TIMELINE_BYTES
 from timewire.protocol import Search, SearchHit, SearchPage
 from timewire.search.documents import document, stored_text
@@ -154,10 +147,8 @@ class Searcher:
 
     async def _take(self, asked: _Asked, page: _Filling, found: Sequence[Found]) -> None:
         """Put into a page what was found and is still there, until it is full."""
-        places = [Ref(one.seq, one.conversation) for one in found]
-        hidden = await self._scopes.hidden(asked.user, places)
-        stored = await self._log.fetch(places)
-        by_seq = {message.seq: message for message in stored if message.seq not in hidden}
+        stored = await self._log.fetch([Ref(one.seq, one.conversation) for one in found])
+        by_seq = {message.seq: message for message in await self._scopes.seen(asked.user, stored)}
         now, looked_at = self._clock(), 0
         for one in found:
             message = by_seq.get(one.seq)
@@ -165,7 +156,7 @@ class Searcher:
             if looked_at > TURN_BYTES:
                 looked_at = 0
                 await asyncio.sleep(0)
-            if message is not None and await self._is_wanted(asked, message, now):
+            if message is not None and _is_wanted(asked, message, now):
                 page.size += len(message.payload)
                 full = len(page.hits) == asked.query.limit
                 if full or (page.hits and page.size > MAX_ANSWER_BYTES):
@@ -173,14 +164,6 @@ class Searcher:
                     return
                 page.hits.append(_hit(asked.question, message, now))
             page.last = one
-
-    async def _is_wanted(self, asked: _Asked, message: Stored, now: int) -> bool:
-        """Whether a message, as it is now, may be read and is what was asked for."""
-        windows = await self._scopes.windows(asked.user, message.conversation)
-        if not any(window.holds(message.seq) for window in windows):
-            return False
-        found = document(message, 0, now)
-        return found is not None and matches(asked.inquiry.wanted, found)
 
     def _next(self, asked: _Asked, page: _Filling, watermark: Seq) -> str:
         if not page.more or page.last is None:
@@ -212,6 +195,12 @@ def _check(query: Search) -> Question:
     if not (question.wanted or named or times):
         raise error("bad_query", reason="there is nothing to look for")
     return question
+
+
+def _is_wanted(asked: _Asked, message: Stored, now: int) -> bool:
+    """Whether a message, as it is now, is what was asked for."""
+    found = document(message, 0, now)
+    return found is not None and matches(asked.inquiry.wanted, found)
 
 
 def _by_time(order: Order) -> Order:

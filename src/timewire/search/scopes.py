@@ -21,10 +21,11 @@ from typing import Final
 
 import msgspec
 
+from timewire.changes import as_left, was_changed
 from timewire.directory import Directory
 from timewire.errors import error
 from timewire.finding import Scope
-from timewire.model import DIRECT, SELF, Conversation, Ref, Seq, Window
+from timewire.model import DIRECT, SELF, Conversation, Seq, Stored, Window
 
 MAX_AUDIENCES: Final = 64
 """In one window; for a window over more the index compares SeqIds."""
@@ -110,20 +111,27 @@ class Scopes:
             self._forgotten = self._recent[0].seq
         self._recent.append(_Change(seq, conversation, joined))
 
-    async def windows(self, user: str, conversation: str) -> list[Window]:
-        """Which messages of a conversation a user may find."""
-        found = await self._directory.conversation(conversation)
-        return _readable(found, user) if found else []
+    async def seen(self, user: str, messages: Iterable[Stored]) -> list[Stored]:
+        """Those of these messages that a user may read and has not hidden, as the user sees them.
 
-    async def hidden(self, user: str, places: Iterable[Ref]) -> set[Seq]:
-        """Those of these messages that the user has hidden."""
-        by_name: dict[str, list[Seq]] = {}
-        for place in places:
-            by_name.setdefault(place.conversation, []).append(place.seq)
-        found: set[Seq] = set()
-        for name, seqs in by_name.items():
-            found |= await self._directory.hidden(user, name, seqs)
-        return found
+        That is without what became of them after the user left.
+        """
+        by_conversation: dict[str, list[Stored]] = {}
+        for message in messages:
+            by_conversation.setdefault(message.conversation, []).append(message)
+        seen: list[Stored] = []
+        for name, some in by_conversation.items():
+            found = await self._directory.conversation(name)
+            if found is None:
+                continue
+            windows, left = _readable(found, user), found.left(user)
+            hidden = await self._directory.hidden(user, name, [one.seq for one in some])
+            for message in some:
+                if message.seq not in hidden and any(w.holds(message.seq) for w in windows):
+                    if left and was_changed(message.payload):
+                        message.payload = as_left(message.payload, left)
+                    seen.append(message)
+        return seen
 
     async def named(self, user: str, conversation: str) -> Scope:
         """One conversation.

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from timewire.model import CREATED, Message, Seq, Window
+from timewire.model import CREATED, Message, Seq
 from timewire.names import implied_members
 from timewire.testing.history import (
     Attempt,
@@ -29,6 +29,7 @@ from timewire.testing.history import (
     Who,
     place,
 )
+from timewire.testing.versions import is_bare, is_said, is_state_of, newest_version_wins
 
 MAX_VIOLATIONS_A_RULE: Final = 20
 """More of the same kind tell nothing new."""
@@ -96,18 +97,16 @@ def unacked_is_stored_at_most_once(facts: Facts) -> Iterator[str]:
 def nothing_is_made_up(facts: Facts) -> Iterator[str]:
     """What is stored is what its sender has sent, and everyone is given just that."""
     for message in facts.stored.values():
-        if message.id:
-            tried = facts.attempts.get((message.sender, message.id), ())
-            meant = [attempt for attempt in tried if attempt.outcome != "refused"]
-            if not tried:
-                yield f"{_name(message)} is a phantom: nobody sent it"
-            elif meant and not any(_equal(attempt, message) for attempt in meant):
-                yield f"{_name(message)} is stored otherwise than it was sent"
-        elif not _is_implied(message):
+        user, id = facts.author(message)
+        if not id and not is_bare(message) and not _is_implied(message):
             yield f"{_name(message)} is a phantom: it has no id"
-    for where, message in facts.observations():
+        elif id and not facts.attempts.get((user, id)):
+            yield f"{_name(message)} is a phantom: nobody sent it"
+        elif not is_said(facts, message):
+            yield f"{_name(message)} is stored otherwise than it was sent"
+    for where, user, message in facts.observations():
         stored = facts.stored.get(place(message))
-        if stored is not None and stored != message:
+        if stored is not None and not is_state_of(facts, user, message, stored):
             yield f"{_name(message)} in {where} is not the message that is stored there"
 
 
@@ -144,7 +143,7 @@ def one_order(facts: Facts) -> Iterator[str]:
 
 def _one_place(facts: Facts) -> Iterator[str]:
     places: dict[tuple[str, str], Place] = {}
-    for where, message in facts.observations():
+    for where, _, message in facts.observations():
         if message.id:
             first = places.setdefault((message.sender, message.id), place(message))
             if first != place(message):
@@ -181,7 +180,7 @@ def order_is_real_time(facts: Facts) -> Iterator[str]:
         for earlier, later in _overtaken(ends, sends):
             yield f"{name}: {later} began after {earlier} was acked"
         for who, own in _of_devices(sends).items():
-            steady = _always_member(facts, who.user, name)
+            steady = facts.stayed(who.user, name)
             pick = min if steady else max
             ends = [(pick(one.began for one in send), _acked_seq(send)) for send in own]
             for earlier, later in _overtaken(ends, own):
@@ -209,11 +208,6 @@ def _of_devices(sends: list[list[Attempt]]) -> dict[Who, list[list[Attempt]]]:
         if all(one.outcome != "refused" for one in send):
             devices[send[0].who].append(send)
     return devices
-
-
-def _always_member(facts: Facts, user: str, conversation: str) -> bool:
-    log = facts.timelines.get(conversation)
-    return bool(log) and facts.windows[conversation].get(user) == [Window(log[0].seq)]
 
 
 def reads_are_complete(facts: Facts) -> Iterator[str]:
@@ -277,7 +271,7 @@ def inbox_points_to_stored(facts: Facts) -> Iterator[str]:
         for ref in inbox.refs:
             if (ref.conversation, ref.seq) not in facts.stored:
                 yield f"{inbox.user}'s inbox names {ref.conversation} {ref.seq}, not stored"
-    for where, message in facts.observations():
+    for where, _, message in facts.observations():
         if place(message) not in facts.stored:
             yield f"{_name(message)} in {where} is not stored"
 
@@ -409,6 +403,7 @@ RULES: Final[dict[int, Callable[[Facts], Iterator[str]]]] = {
     13: pushes_are_committed,
     14: devices_converge,
     15: recovery_is_whole,
+    16: newest_version_wins,
 }
 """The rules by their numbers."""
 
@@ -422,14 +417,6 @@ def _name(message: Message) -> str:
 
 def _grows(numbers: Sequence[int]) -> bool:
     return all(one < other for one, other in pairwise(numbers))
-
-
-def _equal(attempt: Attempt, message: Message) -> bool:
-    return (attempt.conversation, attempt.kind, attempt.body) == (
-        message.conversation,
-        message.kind,
-        message.body,
-    )
 
 
 def _is_implied(message: Message) -> bool:

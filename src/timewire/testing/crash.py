@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from timewire.backends.rocksdb import RocksStore
-from timewire.commands import Add, Create, MarkRead, Remove, Send
-from timewire.model import Ref
+from timewire.commands import Add, Command, Create, Edit, MarkRead, React, Recall, Remove, Send
+from timewire.model import Message, Ref
 from timewire.names import direct
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
@@ -151,8 +151,8 @@ async def _act(witness: Witness, chance: random.Random, id: str) -> None:
     user = witness.who.user
     body = {"text": f"{id} " + "x" * chance.randrange(60)}
     match chance.choices(
-        ["group", "direct", "self", "member", "mark", "again", "reuse", "read"],
-        [40, 20, 3, 6, 6, 6, 1, 6],
+        ["group", "direct", "self", "member", "mark", "change", "again", "reuse", "read"],
+        [40, 20, 3, 6, 6, 12, 6, 1, 6],
     )[0]:
         case "group":
             await witness.submit(Send(id, GROUP, body, ack=chance.choice(["stored", "synced"])))
@@ -167,6 +167,9 @@ async def _act(witness: Witness, chance: random.Random, id: str) -> None:
         case "mark" if witness.shown:
             message = chance.choice(witness.shown).message
             await witness.submit(MarkRead(id, message.conversation, message.seq))
+        case "change" if witness.shown:
+            message = chance.choice(witness.shown[-100:]).message
+            await witness.submit(_change(id, user, message, chance))
         case "again" if witness.answered:
             await witness.submit(chance.choice(witness.answered[-50:]))
         case "reuse" if witness.answered:
@@ -176,6 +179,16 @@ async def _act(witness: Witness, chance: random.Random, id: str) -> None:
             await witness.read(GROUP, chance.choice([1, 10, PAGE]), **_somewhere(witness, chance))
         case _:
             pass
+
+
+def _change(id: str, user: str, message: Message, chance: random.Random) -> Command:
+    """Do something to a message: most of one's own, some of others'."""
+    place = message.conversation, message.seq
+    if message.sender != user or chance.random() < 0.3:
+        return React(id, *place, chance.choice("👍🎉"), chance.random() < 0.7)
+    if chance.random() < 0.6:
+        return Edit(id, *place, {"text": f"{id} edits {message.seq}"})
+    return Recall(id, *place)
 
 
 def _somewhere(witness: Witness, chance: random.Random) -> dict[str, int]:

@@ -18,7 +18,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from timewire.model import CREATED, MEMBERS, READ, Message, Ref, Seq, Window
+from timewire.model import (
+    BANNED,
+    CREATED,
+    EDITED,
+    MEMBERS,
+    READ,
+    RECALLED,
+    Message,
+    Ref,
+    Seq,
+    Window,
+)
 
 Place = tuple[str, Seq]
 """Where a message is: its conversation and its SeqId."""
@@ -156,22 +167,70 @@ class Facts:
     def __init__(self, history: History) -> None:
         self.history = history
         self.stored: dict[Place, Message] = {}
-        for read in history.reads:
-            for message in read.messages:
-                self.stored.setdefault(place(message), message)
+        read = [message for read in history.reads for message in read.messages]
+        recalls = {(m.conversation, m.body["seq"]) for m in read if m.kind == RECALLED}
+        for message in read:
+            known = self.stored.get(place(message))
+            if known is None or _is_newer(message, known, recalls):
+                self.stored[place(message)] = message
         self.timelines: dict[str, list[Message]] = defaultdict(list)
+        self.attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+        self.authors: dict[Place, tuple[str, str]] = {}
+        self.edits: dict[Place, list[Attempt]] = defaultdict(list)
+        """Attempts to edit a message that were not refused."""
+        for attempt in history.attempts:
+            self.attempts[attempt.who.user, attempt.id].append(attempt)
+            if attempt.outcome == "acked":
+                where = attempt.conversation, attempt.seq
+                self.authors[where] = attempt.who.user, attempt.id
+            if attempt.kind == EDITED and attempt.outcome != "refused":
+                self.edits[attempt.conversation, attempt.body["seq"]].append(attempt)
         self.by_id: dict[tuple[str, str], list[Message]] = defaultdict(list)
         for message in sorted(self.stored.values(), key=_seq):
             self.timelines[message.conversation].append(message)
-            if message.id:
-                self.by_id[message.sender, message.id].append(message)
+            author = self.author(message)
+            if author[1]:
+                self.by_id[author].append(message)
+        self.recalled = self._recalled()
+        """Where messages are of which only their place is left to be."""
         self.windows = {name: _windows(log) for name, log in self.timelines.items()}
-        self.attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
-        for attempt in history.attempts:
-            self.attempts[attempt.who.user, attempt.id].append(attempt)
         self._visible: dict[tuple[str, str], list[Message]] = {}
         self._inboxes: dict[str, list[Message]] = {}
         self._places: dict[str, set[Place]] = {}
+
+    def _recalled(self) -> set[Place]:
+        """Recalled messages, and bare ones that may be edits of them."""
+        recalled = {
+            (name, message.body["seq"])
+            for name, log in self.timelines.items()
+            for message in log
+            if message.kind == RECALLED
+        }
+        edits = [edit for where in recalled for edit in self.edits.get(where, ())]
+        told = {(edit.conversation, edit.seq) for edit in edits if edit.outcome == "acked"}
+        untold = {edit.conversation for edit in edits if edit.outcome != "acked"}
+        unknown = {
+            where
+            for where, message in self.stored.items()
+            if not message.kind and where[0] in untold and where not in self.authors
+        }
+        return recalled | told | unknown
+
+    def author(self, message: Message) -> tuple[str, str]:
+        """Who has sent a message, with which id, be it recalled; empty when that is not known."""
+        if message.kind:
+            return message.sender, message.id
+        return self.authors.get(place(message), ("", ""))
+
+    def meant(self, message: Message) -> list[Attempt]:
+        """The attempts to send a message that were not refused."""
+        tried = self.attempts.get(self.author(message), ())
+        return [attempt for attempt in tried if attempt.outcome != "refused"]
+
+    def stayed(self, user: str, conversation: str) -> bool:
+        """Whether the user was a member from the first message on, all the time."""
+        log = self.timelines.get(conversation)
+        return bool(log) and self.windows[conversation].get(user) == [Window(log[0].seq)]
 
     def is_member(self, user: str, where: Place) -> bool:
         """Whether the user was a member of the conversation at this SeqId."""
@@ -205,7 +264,7 @@ class Facts:
 
     def wrote(self, who: Who, message: Message) -> bool:
         """Whether this very device tried to send the message."""
-        tries = self.attempts.get((message.sender, message.id), ())
+        tries = self.attempts.get(self.author(message), ())
         return any(attempt.who == who for attempt in tries)
 
     def marks(self, user: str) -> dict[str, Seq]:
@@ -217,22 +276,36 @@ class Facts:
                 marks[name] = max(seq, marks.get(name, 0))
         return marks
 
-    def observations(self) -> Iterator[tuple[str, Message]]:
-        """Every message that anyone was given, and by which way."""
+    def observations(self) -> Iterator[tuple[str, str, Message]]:
+        """Every message that anyone was given: by which way, and who."""
         for step in self.history.steps:
             for message in step.messages:
-                yield f"a {step.way} to {step.who}", message
+                yield f"a {step.way} to {step.who}", step.who.user, message
         for read in self.history.reads:
             for message in read.messages:
-                yield f"a history page for {read.user}", message
+                yield f"a history page for {read.user}", read.user, message
         for holding in self.history.holdings:
             for shown in holding.shown:
-                yield f"what {holding.who} has shown", shown.message
+                yield f"what {holding.who} has shown", holding.who.user, shown.message
 
 
 def place(message: Message) -> Place:
     """Where a message is."""
     return message.conversation, message.seq
+
+
+def _is_newer(message: Message, known: Message, recalls: set[Place]) -> bool:
+    """Whether a message was seen in a later state: recalled is the last one.
+
+    Who has left sees a message without its content when it was edited since.
+    """
+    if message.kind and known.kind:
+        return message.version > known.version
+    whole = message if message.kind else known
+    gone = place(message) in recalls
+    if whole.kind == EDITED:
+        gone = gone or (whole.conversation, whole.body["seq"]) in recalls
+    return gone != bool(message.kind) and message.kind != known.kind
 
 
 def _seq(message: Message) -> Seq:
@@ -256,6 +329,8 @@ def _windows(log: list[Message]) -> dict[str, list[Window]]:
             joined = message.body["members"]
         elif message.kind == MEMBERS:
             joined, left = message.body["joined"], message.body["left"]
+        elif message.kind == BANNED and message.body["on"]:
+            left = message.body["users"]
         for user in joined:
             present.setdefault(user, message.seq)
         for user in left:

@@ -32,7 +32,7 @@ async def serving(
     config = msgspec.structs.replace(Config(data=str(data), port=0), **settings)
     # A store in memory is searched in memory.
     index = MemoryIndex() if store is not None else None
-    server = await Server.start(config, store, clock, index=index)
+    server = await Server.start(config, store, clock, index)
     try:
         yield server
     finally:

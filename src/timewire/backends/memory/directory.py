@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from timewire import changes
 from timewire.directory import Device, Membership
-from timewire.model import Blocked, Change, Conversation, Created, Hidden, Read, Seq
+from timewire.model import Blocked, Change, Conversation, Created, Hidden, Read, Seq, Settings
 from timewire.names import direct
 
 
@@ -18,6 +18,7 @@ class MemoryDirectory:
         self._marks: dict[tuple[str, str], Seq] = {}
         self._hidden: dict[tuple[str, str], set[Seq]] = {}
         self._blocks: set[tuple[str, str]] = set()
+        self._settings: dict[str, Settings] = {}
         self._devices: dict[str, dict[str, int]] = {}
 
     def apply(self, seq: Seq, time: int, conversation: str, sender: str, change: Change) -> None:
@@ -39,6 +40,8 @@ class MemoryDirectory:
                 found = self._conversations.get(direct(sender, change.user))
                 if found is not None:
                     changes.block(found, change)
+            case Settings():
+                self._settings[sender] = change
             case _:
                 if conversation in self._conversations:
                     changes.apply(self._conversations[conversation], seq, time, change)
@@ -85,6 +88,9 @@ class MemoryDirectory:
 
     async def blocks(self, user: str, other: str) -> bool:
         return (user, other) in self._blocks
+
+    async def settings(self, user: str) -> Settings:
+        return self._settings.get(user, Settings())
 
     async def seen(self, user: str, device: str, time: int) -> None:
         devices = self._devices.setdefault(user, {})

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from timewire.backends.memory.directory import MemoryDirectory
+from timewire.backends.memory.media import MemoryMediaIndex
 from timewire.backends.memory.timelines import MemoryTimelines, digest
-from timewire.changes import Made, revise, revisions
+from timewire.changes import Made, revise, revisions, target
 from timewire.clock import Clock, wall_clock
 from timewire.errors import TimewireError, error
 from timewire.log import MAX_READ_MESSAGES, MAX_SWEEP_MESSAGES
@@ -44,18 +45,20 @@ class _Record(msgspec.Struct):
     change: Change | None
     origin: object
     expires: int
+    media: tuple[str, ...]
 
 
 class MemoryLog:
     """A ``MessageLog`` in memory.  Messages count as durable one turn of the event loop later.
 
-    ``messages`` is the message store, ``directory`` the directory.  ``writable = False`` plays a
-    full disk.
+    ``messages`` is the message store, ``directory`` the directory, ``media`` the index of media.
+    ``writable = False`` plays a full disk.
     """
 
     def __init__(self, clock: Clock = wall_clock, keys_days: int = 30) -> None:
         self.epoch = secrets.token_hex(4)
         self.directory = MemoryDirectory()
+        self.media = MemoryMediaIndex()
         self.messages = MemoryTimelines(clock)
         self.writable = True
         self._clock = clock
@@ -125,6 +128,7 @@ class MemoryLog:
                 draft.change,
                 draft.origin,
                 draft.expires,
+                draft.media,
             )
         )
         return Receipt(seq, time)
@@ -135,7 +139,10 @@ class MemoryLog:
         if record.id:
             self._keys.pop((record.sender, record.id), None)
             self._keys[record.sender, record.id] = record.seq
+        place = Ref(target(record.change) or record.seq, record.conversation)
+        self.media.carry(place, record.media)
         if record.change is not None:
+            self.media.apply(record.seq, record.sender, record.change)
             self.directory.apply(
                 record.seq, record.time, record.conversation, record.sender, record.change
             )

@@ -13,7 +13,7 @@ DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
 class MemoryStore:
-    """A log with its message store and its directory, the inboxes, and timelines for other uses."""
+    """A log and what it writes: messages, directory, media index; inboxes; other timelines."""
 
     def __init__(
         self, clock: Clock = wall_clock, *, bucket_ms: int = DAY_MS, keys_days: int = 30
@@ -23,6 +23,7 @@ class MemoryStore:
         self.timelines = MemoryTimelines(clock)
         self.messages = self.log.messages
         self.directory = self.log.directory
+        self.media = self.log.media
 
     def reopened(self) -> MemoryStore:
         """What a restart would find now: everything durable, nothing that is only staged."""
@@ -32,6 +33,7 @@ class MemoryStore:
         found.timelines = self.timelines.reopened()
         found.messages = found.log.messages
         found.directory = found.log.directory
+        found.media = found.log.media
         return found
 
     async def aclose(self) -> None:

@@ -9,6 +9,7 @@ One family, by the first byte of the key:
     h user 0 conversation 0 seq  nothing: a message that the user has hidden
     n user 0 conversation        how many there are, 8 bytes
     b user 0 user                nothing: the first takes no messages from the second
+    s user                       settings
     d user 0 device              time last seen, 8 bytes
 
 Values are MessagePack where not said otherwise.
@@ -45,6 +46,7 @@ from timewire.model import (
     Read,
     Role,
     Seq,
+    Settings,
     Window,
 )
 from timewire.names import direct
@@ -79,6 +81,7 @@ class _Membership(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_membership = msgspec.msgpack.Decoder(_Membership).decode
+_decode_settings = msgspec.msgpack.Decoder(Settings).decode
 
 
 class RocksDirectory:
@@ -136,6 +139,10 @@ class RocksDirectory:
     async def blocks(self, user: str, other: str) -> bool:
         return self._has_block(user, other)
 
+    async def settings(self, user: str) -> Settings:
+        stored = self._family().get(b"s" + user.encode())
+        return Settings() if stored is None else _decode_settings(stored)
+
     async def seen(self, user: str, device: str, time: int) -> None:
         """Not noted while the store cannot write: a note is no reason to refuse a device."""
         family = self._family()
@@ -175,6 +182,8 @@ class RocksDirectory:
                 self._hide(batch, sender, change)
             case Blocked() as change:
                 self._block(batch, sender, change)
+            case Settings() as change:
+                batch.put(b"s" + sender.encode(), _encode(change), self._family().handle)
             case change:
                 self._change(batch, seq, time, name, change)
 

@@ -33,6 +33,7 @@ from timewire.backends.rocksdb.entries import (
     seq_of,
 )
 from timewire.backends.rocksdb.keys import Keys, Known, pack_place
+from timewire.backends.rocksdb.media import RocksMediaIndex
 from timewire.backends.rocksdb.numbers import Numbers
 from timewire.backends.rocksdb.recent import Recent
 from timewire.backends.rocksdb.revisions import Revisions
@@ -61,11 +62,19 @@ class RocksLog:
     """A ``MessageLog`` in RocksDB, with the directory whose changes it stages."""
 
     def __init__(
-        self, engine: Engine, directory: RocksDirectory, clock: Clock, epoch: str, keys_ms: int
+        self,
+        engine: Engine,
+        directory: RocksDirectory,
+        media: RocksMediaIndex,
+        clock: Clock,
+        *,
+        epoch: str,
+        keys_ms: int,
     ) -> None:
         self.epoch: Final = epoch
         self._engine = engine
         self._directory = directory
+        self._media = media
         self._clock = clock
         self._keys = Keys(engine, keys_ms)
         self._revisions = Revisions(engine)
@@ -132,6 +141,8 @@ class RocksLog:
             name = conversation.encode()
             place = name + b"\0" + pack_seq(seq)
             put(place, encode(place, stamp, payload), messages.handle)
+            if draft.media:
+                self._media.carry(batch, seq, draft)
             if key:
                 put(key, pack_place(seq, time) + name, ids.handle)
                 fresh[key] = message
@@ -154,6 +165,7 @@ class RocksLog:
         try:
             if draft is not None and draft.change is not None:
                 self._directory.stage(batch, last, time, draft)
+                self._media.stage(batch, last, draft)
                 revisions = self._revisions.stage(batch, last, time, draft)
             if self._engine.durability == "interval":
                 self._numbers.cover(last)

@@ -13,6 +13,7 @@ from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Durability, Engine
 from timewire.backends.rocksdb.inbox import RocksInbox
 from timewire.backends.rocksdb.log import RocksLog
+from timewire.backends.rocksdb.media import RocksMediaIndex
 from timewire.backends.rocksdb.messages import RocksMessages
 from timewire.backends.rocksdb.timelines import RocksTimelines
 from timewire.clock import Clock, wall_clock
@@ -32,13 +33,14 @@ MIB: Final = 1 << 20
 
 
 class RocksStore:
-    """A log with its message store and directory, the inboxes, and timelines for other uses."""
+    """A log and what it writes: messages, directory, media index; inboxes; other timelines."""
 
     def __init__(self, engine: Engine, clock: Clock, *, keys_ms: int, bucket_ms: int) -> None:
         self._engine = engine
         epoch = _epoch(engine)
         self.directory = RocksDirectory(engine)
-        self.log = RocksLog(engine, self.directory, clock, epoch, keys_ms)
+        self.media = RocksMediaIndex(engine)
+        self.log = RocksLog(engine, self.directory, self.media, clock, epoch=epoch, keys_ms=keys_ms)
         self.messages = RocksMessages(engine, self.log)
         self.inbox = RocksInbox(engine, bucket_ms)
         self.timelines = RocksTimelines(engine, clock)

@@ -54,6 +54,11 @@ from timewire.testing.contracts.lasting_timelines import (
     TimelineReopenContract,
 )
 from timewire.testing.contracts.logs import LogOriginContract, MessageLogContract
+from timewire.testing.contracts.media import (
+    MediaIndexContract,
+    MediaIndexReopenContract,
+    MediaStoreContract,
+)
 from timewire.testing.contracts.places import (
     BUCKET_MS,
     KEYS_DAYS,
@@ -102,6 +107,9 @@ __all__ = [
     "LogFailureContract",
     "LogOriginContract",
     "LogReopenContract",
+    "MediaIndexContract",
+    "MediaIndexReopenContract",
+    "MediaStoreContract",
     "MessageLogContract",
     "RevisionContract",
     "BUCKET_MS",

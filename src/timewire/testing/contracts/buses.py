@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from timewire.bus import Bus
+from timewire.bus import Bus, Signal
 from timewire.inbox import Delivery
+from timewire.protocol import Presence, SomeoneTyping
 from timewire.testing.contracts.inboxes import delivery
 from timewire.testing.contracts.places import Contract, Place
 
@@ -48,6 +49,28 @@ class BusContract(Contract[Place[Bus]]):
         assert position == 5
         assert (found.message.seq, found.message.time, found.message.conversation) == (3, 7, "team")
         assert list(found.users) == ["alice", "bob"]
+
+    async def test_signals_reach_listeners_and_them_alone(self, store: Bus) -> None:
+        heard: list[Signal] = []
+        arrived = asyncio.Event()
+        positions: list[int] = []
+
+        def listener(signal: Signal) -> None:
+            heard.append(signal)
+            arrived.set()
+
+        store.subscribe(lambda _, position: positions.append(position))
+        stop = store.listen(listener)
+        async with asyncio.timeout(60):
+            while not arrived.is_set():  # a signal may be lost
+                store.signal(Signal(SomeoneTyping("team", "alice")))
+                await asyncio.sleep(0.01)
+        stop()
+        stop()
+        store.signal(Signal(Presence("bob", True)))
+        await asyncio.sleep(0.05)
+        assert {type(signal.frame) for signal in heard} == {SomeoneTyping}
+        assert positions == []
 
     async def test_who_has_stopped_hears_nothing(self, store: Bus) -> None:
         heard: list[int] = []

@@ -10,6 +10,7 @@ from timewire.model import (
     Draft,
     Members,
     Read,
+    Settings,
     Window,
     encode_change,
 )
@@ -139,6 +140,14 @@ class DirectoryContract(Contract[StoresPlace]):
         assert await store.directory.memberships("alice") == [Membership("team", [Window(seq)], 9)]
         assert await store.directory.memberships("bob") == [Membership("team", [Window(seq)], 0)]
 
+    async def test_settings_are_each_users_own_and_the_last_ones_hold(self, store: Stores) -> None:
+        assert await store.directory.settings("alice") == Settings()
+        await change(store, "self:alice", Settings("nobody"))
+        assert await store.directory.settings("alice") == Settings("nobody")
+        assert await store.directory.settings("alic") == Settings("all")
+        await change(store, "self:alice", Settings("all"))
+        assert await store.directory.settings("alice") == Settings("all")
+
     async def test_devices_are_listed_by_name(self, store: Stores) -> None:
         for device, time in [("phone", 100), ("laptop", 200), ("phone", 300), ("平板", 5)]:
             await store.directory.seen("alice", device, time)
@@ -158,6 +167,7 @@ class DirectoryReopenContract(Contract[StoresPlace]):
         left = await change(store, "team", Members(joined=["carol"], left=["bob"]))
         back = await change(store, "team", Members(joined=["bob"]))
         await change(store, "self:alice", Read("team", left))
+        await change(store, "self:alice", Settings("nobody"))
         await store.directory.seen("alice", "phone", 100)
 
         await self.at.close()
@@ -176,6 +186,7 @@ class DirectoryReopenContract(Contract[StoresPlace]):
             Membership("team", [Window(created)], left)
         ]
         assert await store.directory.read_mark("alice", "team") == left
+        assert await store.directory.settings("alice") == Settings("nobody")
         assert list(await store.directory.devices("alice")) == [Device("phone", 100)]
 
         gone = await change(store, "team", Members(left=["alice"]))

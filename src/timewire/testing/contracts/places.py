@@ -19,6 +19,7 @@ from timewire.directory import Directory
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.log import MessageLog
+from timewire.media import MediaIndex
 from timewire.timeline import TimelineStore
 
 BUCKET_MS: Final = 1000
@@ -51,6 +52,9 @@ class Stores(Protocol):
 
     @property
     def directory(self) -> Directory: ...
+
+    @property
+    def media(self) -> MediaIndex: ...
 
     @property
     def inbox(self) -> Inbox: ...
