@@ -7,6 +7,7 @@ docs/CONFIGURATION.md is made from ``Config`` by scripts/configuration.py.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -184,6 +185,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
 
+    mode: Annotated[
+        Literal["production", "development"],
+        Meta(
+            description="`development`: the web client offers demo accounts, which need no token. "
+            "Only with a `host` of this machine alone, such as `127.0.0.1`."
+        ),
+    ] = "production"
     origins: Annotated[
         Origins,
         Meta(
@@ -232,7 +240,7 @@ SECTIONS: Final = {
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",
-    "origins": "Access",
+    "mode": "Access",
     "log_level": "Logs",
 }
 """The first key of each section of the documentation -> the section's heading."""
@@ -348,3 +356,16 @@ def _check_together(config: Config) -> None:
         if value < least:
             message = f"{key} = {value} must be at least {other} = {least}"
             raise error("bad_config", message, key=key)
+    if config.mode == "development" and not is_loopback(config.host):
+        message = f"mode = development lets anybody in: host = {config.host} must be 127.0.0.1"
+        raise error("bad_config", message, key="mode")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address surely means this machine, and no other can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -32,6 +32,7 @@ from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.media import MediaIndex, MediaStore
+from timewire.pages import Pages
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
 from timewire.search import Indexer, Scopes, Searcher
@@ -144,6 +145,7 @@ class Server:
             indexer=self._indexer,
             attachments=self._attachments,
         )
+        self._pages = Pages(config, keys, clock)
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=config.drain_s
         )
@@ -270,6 +272,7 @@ class Server:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
         self._api.install(application)
+        self._pages.install(application)
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:

@@ -282,6 +282,11 @@ export class Client extends Acts {
     return this.core.store.messages(conversation, options);
   }
 
+  /** What is queued and has no answer yet, oldest first: also what was queued before a reload. */
+  pending(): Promise<readonly Command[]> {
+    return this.core.store.outbox();
+  }
+
   /** How far the user has read, on any device, as far as this one knows. */
   readMark(conversation: string): Promise<number> {
     return this.core.store.mark(conversation);

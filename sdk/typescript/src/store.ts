@@ -150,6 +150,13 @@ export class Store {
     });
   }
 
+  /** The commands that have no answer yet, oldest first. */
+  outbox(): Promise<Command[]> {
+    return this.tables.run("readonly", async (rows) =>
+      (await rows.scan<Command>("outbox", ALL)).map(([, command]) => command),
+    );
+  }
+
   /** Forget what messages said whose life is over by a time (ms). */
   sweep(now: number): Promise<void> {
     return this.tables.run("readwrite", async (rows) => {
