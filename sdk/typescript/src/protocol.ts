@@ -23,7 +23,7 @@ export const ERROR_KINDS = {
   forbidden:
     "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned",
   not_found:
-    "unknown_conversation unknown_message unknown_member search_off unknown_path unknown_media",
+    "unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
     "rate_limited too_busy out_of_turn search_behind storage_unavailable shutting_down not_connected",
   unknown_outcome:
