@@ -7,6 +7,8 @@ LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.stamp
 NODE   := node_modules/.stamp
 WEB    := src/timewire/web_assets/index.html
+# Without Node there is no web client, and everything else works.
+IF_NODE := $(if $(shell command -v npm),web)
 
 # Processes for the parallel part of the tests; 0 runs everything in one process.
 JOBS ?= 2
@@ -71,7 +73,7 @@ format: setup $(NODE) ## rewrite the code in the house format
 	$(PY) -m ruff format .
 	npm run format --silent
 
-demo: setup web ## a short tour with a real server
+demo: setup $(IF_NODE) ## a short tour with a real server
 	$(PY) examples/demo/run.py
 
 screenshots: setup web chromium ## make the pictures of the web client in docs/ anew
@@ -80,7 +82,7 @@ screenshots: setup web chromium ## make the pictures of the web client in docs/ 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
 
-serve: setup web ## run a server; SERVE_ARGS are handed on
+serve: setup $(IF_NODE) ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)
 
 soak: setup ## the long runs: crash after crash, then growth; SOAK_ARGS go to the latter

@@ -167,6 +167,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),
     "search_off": (NotFound, "this server does not search; set `search` to `on`"),
+    "unknown_endpoint": (NotFound, "no such webhook endpoint; see `timewire webhooks list`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # media
@@ -240,6 +241,13 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "bad_config": (
         Unusable,
         "a configuration key or value is not known; see docs/CONFIGURATION.md",
+    ),
+    "no_backup": (Unusable, "there is no backup in this directory"),
+    "backup_damaged": (Damaged, "this backup is damaged; take another one"),
+    "backup_running": (Unusable, "another backup of this data directory is under way"),
+    "directory_not_empty": (
+        Unusable,
+        "a backup is restored into a directory that does not exist yet, or is empty",
     ),
     "closed": (Unusable, "the store is closed"),
 }

@@ -187,7 +187,9 @@ export class Client extends Acts {
   }
 
   protected put(command: Command): Posted {
-    return new Posted(command.id, this.core.put(command));
+    // As the server will see it: what JSON cannot say is refused, or left out, before it is kept.
+    const said = JSON.parse(JSON.stringify(command)) as Command;
+    return new Posted(said.id, this.core.put(said));
   }
 
   // -- signals ------------------------------------------------------------------------------------

@@ -227,24 +227,21 @@ export class Driver implements Core {
     try {
       // What else this turn brings is done together with it.
       await undefined;
-      while (!this.#fault && (await this.#step()));
+      // Nothing may come between finding nothing to do and the end: nobody would do it.
+      for (let idle = false; !idle && !this.#fault; ) {
+        const link = this.#link;
+        const standing = this.#now();
+        const effects = this.#session.effects();
+        this.#flush(effects.change);
+        idle = isEmpty(effects);
+        if (!idle) await this.#settle(effects, link);
+        this.#told = standing;
+        this.options.audience.moved(this.standing);
+        this.#watchers.wake();
+      }
     } finally {
       this.#work = undefined;
     }
-  }
-
-  /** Do what is to be done now; whether there was something. */
-  async #step(): Promise<boolean> {
-    const link = this.#link;
-    const standing = this.#now();
-    const effects = this.#session.effects();
-    this.#flush(effects.change);
-    const idle = isEmpty(effects);
-    if (!idle) await this.#settle(effects, link);
-    this.#told = standing;
-    this.options.audience.moved(this.standing);
-    this.#watchers.wake();
-    return !idle;
   }
 
   async #settle(effects: Effects, link: Link | undefined): Promise<void> {

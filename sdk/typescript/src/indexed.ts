@@ -87,7 +87,7 @@ class IndexedRows implements Rows {
 
   async delete(table: Table, keys: Key | Range): Promise<void> {
     const which = isRange(keys) ? bounds(keys) : (keys as IDBValidKey);
-    await this.transaction.objectStore(table).delete(which);
+    if (which !== undefined) await this.transaction.objectStore(table).delete(which);
   }
 
   async clear(table: Table): Promise<void> {
@@ -101,7 +101,9 @@ class IndexedRows implements Rows {
   ): Promise<[Key, Value][]> {
     const store = this.transaction.objectStore(table);
     const found: [Key, Value][] = [];
-    let cursor = await store.openCursor(bounds(range), backward ? "prev" : "next");
+    const within = bounds(range);
+    if (!within) return found;
+    let cursor = await store.openCursor(within, backward ? "prev" : "next");
     while (cursor && found.length < limit) {
       found.push([cursor.key as Key, cursor.value as Value]);
       cursor = await cursor.continue();
@@ -110,6 +112,8 @@ class IndexedRows implements Rows {
   }
 }
 
-function bounds({ from, to }: Range): IDBKeyRange {
+/** The range in IndexedDB's words, which has none for an empty one. */
+function bounds({ from, to }: Range): IDBKeyRange | undefined {
+  if (indexedDB.cmp(from, to) >= 0) return undefined;
   return IDBKeyRange.bound(from, to, false, true);
 }

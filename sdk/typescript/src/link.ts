@@ -78,7 +78,7 @@ export function httpUrl(url: string): string {
 }
 
 /** Opens WebSockets at one address. */
-export function dialer(url: string, Class: SocketClass, pingMs = PING_MS): Dial {
+export function dialer(url: string, Class: SocketClass): Dial {
   return (receive) =>
     new Promise((resolve, reject) => {
       const failed = (reason: string) => reject(error("not_connected", { reason }));
@@ -103,7 +103,7 @@ export function dialer(url: string, Class: SocketClass, pingMs = PING_MS): Dial 
       };
       socket.onopen = () => {
         clearTimeout(timer);
-        resolve(new SocketLink(socket, receive, pingMs));
+        resolve(new SocketLink(socket, receive));
       };
     });
 }
@@ -117,7 +117,6 @@ class SocketLink implements Link {
   constructor(
     private readonly socket: Socket,
     receive: (frame: ServerFrame) => void,
-    pingMs: number,
   ) {
     this.ended = new Promise((resolve) => {
       this.#end = (code, reason) => {
@@ -139,7 +138,7 @@ class SocketLink implements Link {
     socket.onclose = ({ code, reason }: Ending) => {
       this.#end(code || ABNORMAL, reason || `closed with ${code || ABNORMAL}`);
     };
-    this.#timers.push(setInterval(() => this.#beat(), pingMs));
+    this.#timers.push(setInterval(() => this.#beat(), PING_MS));
   }
 
   send(frame: ClientFrame): void {

@@ -15,12 +15,19 @@ export const MAX_MEMORY_MESSAGES = 100_000;
 
 /** Rows that live as long as this object: give it to the next `connect` to go on. */
 export class MemoryTables implements Tables {
-  readonly #rows = new MemoryRows();
+  readonly #rows: MemoryRows;
   #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(maxMessages = MAX_MEMORY_MESSAGES) {
+    this.#rows = new MemoryRows(maxMessages);
+  }
 
   run<Result>(_: "readonly" | "readwrite", work: (rows: Rows) => Promise<Result>): Promise<Result> {
     const result = this.#turn.then(() => work(this.#rows));
-    this.#turn = result.catch(() => undefined);
+    this.#turn = result.then(
+      () => this.#rows.commit(),
+      () => this.#rows.rollBack(),
+    );
     return result;
   }
 
@@ -29,6 +36,19 @@ export class MemoryTables implements Tables {
 
 class MemoryRows implements Rows {
   readonly #tables = new Map<Table, Shelf>(TABLES.map((name) => [name, new Shelf()]));
+  /** What takes the present transaction back, step by step. */
+  #undo: (() => void)[] = [];
+
+  constructor(private readonly maxMessages: number) {}
+
+  commit(): void {
+    this.#undo = [];
+  }
+
+  rollBack(): void {
+    for (const step of this.#undo.reverse()) step();
+    this.commit();
+  }
 
   async get<Value>(table: Table, key: Key): Promise<Value | undefined> {
     return this.#shelf(table).get(key) as Value | undefined;
@@ -36,16 +56,27 @@ class MemoryRows implements Rows {
 
   async put(table: Table, key: Key, value: unknown): Promise<void> {
     const shelf = this.#shelf(table);
+    const was = shelf.get(key);
     shelf.put(key, structuredClone(value));
-    if (table === "messages" && shelf.size > MAX_MEMORY_MESSAGES) shelf.dropOldest();
+    this.#undo.push(() => (was === undefined ? shelf.delete(key) : shelf.put(key, was)));
+    if (table === "messages" && shelf.size > this.maxMessages) {
+      await this.delete(table, shelf.oldest);
+    }
   }
 
   async delete(table: Table, keys: Key | Range): Promise<void> {
-    this.#shelf(table).delete(keys);
+    const shelf = this.#shelf(table);
+    const gone = isRange(keys) ? shelf.scan(keys) : [[keys, shelf.get(keys)] as const];
+    for (const [key, was] of gone) {
+      shelf.delete(key);
+      if (was !== undefined) this.#undo.push(() => shelf.put(key, was));
+    }
   }
 
   async clear(table: Table): Promise<void> {
+    const was = this.#shelf(table);
     this.#tables.set(table, new Shelf());
+    this.#undo.push(() => this.#tables.set(table, was));
   }
 
   async scan<Value>(
@@ -80,21 +111,16 @@ class Shelf {
     this.#values.set(name, value);
   }
 
-  delete(keys: Key | Range): void {
-    const gone = isRange(keys)
-      ? this.#keys.slice(this.#place(keys.from), this.#place(keys.to))
-      : [keys];
-    for (const key of gone) {
-      if (this.#values.delete(JSON.stringify(key))) this.#keys.splice(this.#place(key), 1);
-    }
+  delete(key: Key): void {
+    if (this.#values.delete(JSON.stringify(key))) this.#keys.splice(this.#place(key), 1);
   }
 
-  dropOldest(): void {
-    const [oldest] = this.#values.keys();
-    if (oldest !== undefined) this.delete(JSON.parse(oldest) as Key);
+  /** The key that came first. There has to be one. */
+  get oldest(): Key {
+    return JSON.parse(this.#values.keys().next().value as string) as Key;
   }
 
-  scan(range: Range, backward: boolean, limit: number): [Key, unknown][] {
+  scan(range: Range, backward = false, limit: number = Number.POSITIVE_INFINITY): [Key, unknown][] {
     const [from, to] = [this.#place(range.from), this.#place(range.to)];
     const keys = backward
       ? this.#keys.slice(Math.max(from, to - limit), to).reverse()

@@ -18,10 +18,10 @@ import type {
   SearchPage,
   WhyEmpty,
 } from "./protocol.js";
-import type { Page } from "./session.js";
+import { PAGE_ENTRIES, type Page } from "./session.js";
 
-/** Asked for at a time, where the app does not say how many. */
-export const PAGE_ENTRIES = 100;
+/** What is found at a time, where the app does not say how many. */
+const SEARCH_HITS = 20;
 
 /** Gets the answer to a query, over as many connections as it takes; throws why it was refused. */
 export type Ask = (query: Query) => Promise<Page>;
@@ -124,7 +124,8 @@ async function* list<Of extends Page & { has_more: boolean }, Item>(
 }
 
 export async function search(ask: Ask, wanted: Omit<Search, "type" | "id">): Promise<SearchSlice> {
-  const page = (await ask({ type: "search", id: newId(), ...wanted })) as SearchPage;
+  const query = { type: "search", id: newId(), limit: SEARCH_HITS, ...wanted } as const;
+  const page = (await ask(query)) as SearchPage;
   return { hits: page.hits, watermark: page.watermark, next: page.next };
 }
 

@@ -31,6 +31,9 @@ export const MAX_UNREAD_EVENTS = 10_000;
 /** Messages that may wait for the app while further pages are asked for. */
 export const LOW_UNREAD_EVENTS = 5_000;
 
+/** Asked for at a time, where nobody says how many. */
+export const PAGE_ENTRIES = 100;
+
 /** Where a device stands. `connecting` is everything before the server's welcome. */
 export type State = "connecting" | "catching_up" | "live" | "behind" | "reset";
 
@@ -174,6 +177,7 @@ export class Session {
       case "reset":
         return this.#restart(frame);
       case "pong":
+      case "renewed":
         return;
       case "typing":
       case "presence":
@@ -350,8 +354,9 @@ export class Session {
 
   #sendQuery(query: wire.Query): void {
     if (!this.#limits) return;
-    const limit = Math.min(query.limit ?? Number.POSITIVE_INFINITY, this.#limits.page_entries);
-    this.#transmit({ ...query, limit }, this.#limits);
+    const { limit = PAGE_ENTRIES } = query;
+    const fitting = Math.min(limit, this.#limits.page_entries);
+    this.#transmit({ ...query, limit: fitting }, this.#limits);
   }
 
   #transmit(frame: wire.Command | wire.Query, limits: wire.Limits): void {

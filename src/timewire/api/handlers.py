@@ -17,10 +17,21 @@ from timewire.api.edge import Headers, answer, errors, read, refusal
 from timewire.api.files import Files
 from timewire.api.openapi import document
 from timewire.api.readiness import Watch
-from timewire.api.routes import ROUTES, Health, Poll, Route, Synced, Token, TokenRequest
+from timewire.api.routes import (
+    ROUTES,
+    EndpointList,
+    Health,
+    Poll,
+    Replay,
+    Route,
+    Synced,
+    Token,
+    TokenRequest,
+)
 from timewire.api.waiters import Waiters
 from timewire.attachments import Attachments
 from timewire.auth import Keys, mint
+from timewire.backups import Snapshots
 from timewire.bus import Bus
 from timewire.clock import Clock
 from timewire.commands import Command
@@ -36,6 +47,7 @@ from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer
 from timewire.sync import CursorLost, Pulled, Sync
+from timewire.webhooks import Webhooks
 
 
 class Api:
@@ -56,8 +68,11 @@ class Api:
         answer: Answer,
         indexer: Indexer | None,
         attachments: Attachments,
+        webhooks: Webhooks | None,
+        snapshots: Snapshots,
     ) -> None:
         self._keys = keys
+        self._audience = config.audience
         self._clock = clock
         self._log = log
         self._hub = hub
@@ -65,6 +80,8 @@ class Api:
         self._sync = sync
         self._answer = answer
         self._indexer = indexer
+        self._webhooks = webhooks
+        self._snapshots = snapshots
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._files = Files(attachments, self._callers, self._rates, clock)
@@ -96,6 +113,10 @@ class Api:
             "token": self._token,
             "index": self._index,
             "reindex": self._reindex,
+            "webhooks": self._endpoints,
+            "replay": self._replay,
+            "snapshot": self._snapshot,
+            "release": self._release,
             "health": self._health,
             "ready": self._ready,
             "metrics": self._metrics,
@@ -161,7 +182,12 @@ class Api:
         asked = await read(request, TokenRequest)
         now = self._clock()
         token = mint(
-            self._keys.secret, asked.user, asked.device, life_s=asked.life_s, clock=lambda: now
+            self._keys.secret,
+            asked.user,
+            asked.device,
+            life_s=asked.life_s,
+            audience=self._audience,
+            clock=lambda: now,
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
 
@@ -180,6 +206,31 @@ class Api:
         if self._indexer is None:
             raise error("search_off")
         return self._indexer
+
+    # -- webhooks -------------------------------------------------------------------------------
+
+    async def _endpoints(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(EndpointList(list(self._webhooks.states() if self._webhooks else ())))
+
+    async def _replay(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        asked = await read(request, Replay)
+        if self._webhooks is None:
+            raise error("unknown_endpoint", known=[])
+        self._webhooks.replay(asked.endpoint, asked.since)
+        return answer(EndpointList(list(self._webhooks.states())))
+
+    # -- backups --------------------------------------------------------------------------------
+
+    async def _snapshot(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._snapshots.make(self._log.epoch, self._log.head))
+
+    async def _release(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        await self._snapshots.remove()
+        return answer(Health())
 
     # -- operation and documentation ------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from timewire.auth import TOKEN_LIFE_S
+from timewire.backups import Snapshot
 from timewire.commands import (
     Add,
     Appoint,
@@ -50,6 +51,7 @@ from timewire.protocol import (
     SearchPage,
 )
 from timewire.search.indexer import Progress
+from timewire.webhooks import EndpointState
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
@@ -124,6 +126,19 @@ class Readiness(msgspec.Struct, frozen=True):
     position: Seq
 
 
+class EndpointList(msgspec.Struct, frozen=True):
+    """The webhook endpoints, and how far each has come."""
+
+    endpoints: list[EndpointState]
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """Tell an endpoint again (empty: all): what is parked, or everything from the SeqId on."""
+
+    endpoint: str = ""
+    since: Annotated[Seq, Meta(ge=1)] | None = None
+
+
 Access = Literal["user", "admin", "anyone"]
 """``user``: a user's token, or the admin key with ``as``; ``admin``: the admin key."""
 
@@ -136,6 +151,10 @@ Does = Literal[
     "token",
     "index",
     "reindex",
+    "webhooks",
+    "replay",
+    "snapshot",
+    "release",
     "health",
     "ready",
     "metrics",
@@ -297,6 +316,50 @@ ROUTES: Final = (
         None,
         Progress,
         "Make the search index anew, while the old one answers",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks",
+        "webhooks",
+        "webhooks",
+        None,
+        EndpointList,
+        "How far webhook endpoints have come, and what they would not take",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/replay",
+        "replay",
+        "replay",
+        Replay,
+        EndpointList,
+        "Tell a webhook endpoint again what was parked, or all from a SeqId on",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/snapshot",
+        "snapshot",
+        "snapshot",
+        None,
+        Snapshot,
+        "Make a snapshot of the store in the data directory, for a backup",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "DELETE",
+        "/v1/snapshot",
+        "release",
+        "release",
+        None,
+        Health,
+        "Remove the snapshot",
         "Operation",
         "admin",
     ),
