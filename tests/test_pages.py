@@ -14,6 +14,7 @@ from timewire.api.edge import Headers, errors
 from timewire.auth import Keys, verify
 from timewire.config import Config, is_loopback, load
 from timewire.errors import Unusable
+from timewire.keyring import Keyring
 from timewire.pages import DEMO_USERS, NOT_BUILT, POLICY, Pages
 
 KEYS = Keys("s" * 32, "a" * 32)
@@ -135,7 +136,7 @@ async def test_development_mode_lets_demo_accounts_in(assets: Path) -> None:
             token = (await answer.json())["token"]
         async with http.post(f"{url}/demo/tokens/mallory") as answer:
             assert answer.status == 404
-    assert verify(KEYS.secret, token, "phone", NOW_MS).user == "alice"
+    assert verify(Keyring(KEYS.secret), token, "phone", NOW_MS).user == "alice"
 
 
 async def test_production_has_no_demo_accounts(assets: Path) -> None:

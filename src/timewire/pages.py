@@ -93,6 +93,7 @@ class Pages:
         self, config: Config, keys: Keys, clock: Clock, assets: Traversable = ASSETS
     ) -> None:
         self._keys = keys
+        self._audience = config.audience
         self._clock = clock
         self._users = DEMO_USERS if config.mode == "development" else ()
         self._files = _read(assets)
@@ -122,7 +123,13 @@ class Pages:
         user = request.match_info["user"]
         if user not in self._users or not _is_local(request):
             raise error("unknown_path")
-        token = mint(self._keys.secret, user, life_s=DEMO_TOKEN_LIFE_S, clock=self._clock)
+        token = mint(
+            self._keys.secret,
+            user,
+            life_s=DEMO_TOKEN_LIFE_S,
+            audience=self._audience,
+            clock=self._clock,
+        )
         return web.json_response({"token": token}, dumps=_json)
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    async_playwright,
+    expect,
+)
 
 from timewire.pages import ASSETS, NOT_BUILT
 from timewire.testing.servers import ServerProcess, running_server
@@ -16,6 +23,8 @@ from timewire.testing.servers import ServerProcess, running_server
 CHROMIUM = "chromium"
 WAIT_MS = 20_000
 """How long something may take to be seen; a slow machine is no fault."""
+
+expect.set_options(timeout=WAIT_MS)
 
 
 class Network:

@@ -20,8 +20,8 @@ export class Timeline {
   readonly loading = signal(true);
   /** Why nothing can be read. */
   readonly fault = signal<unknown>(undefined);
-  /** The row to be shown, and once more for each new object. */
-  readonly target = signal<{ readonly key: number } | undefined>(undefined);
+  /** The message to be shown, or the end; once more for each new object. */
+  readonly target = signal<{ readonly key?: number } | undefined>(undefined);
   #busy = false;
   #turn = 0;
   #arrived: Message[] = [];
@@ -52,11 +52,12 @@ export class Timeline {
 
   /** Go to the newest messages. */
   async toNewest(): Promise<void> {
-    if (!this.hasNewer.value) return this.#aim(this.messages.value.at(-1)?.seq);
+    this.target.value = {};
+    if (!this.hasNewer.value) return;
     const turn = this.#begin();
     try {
       await this.#newest(turn);
-      this.#aim(this.messages.value.at(-1)?.seq);
+      this.target.value = {};
     } catch (failure) {
       this.#fail(turn, failure);
     }
@@ -193,8 +194,8 @@ export class Timeline {
     this.messages.value = merged(messages, others);
   }
 
-  #aim(seq: number | undefined): void {
-    if (seq !== undefined) this.target.value = { key: seq };
+  #aim(seq: number): void {
+    this.target.value = { key: seq };
   }
 
   #fail(turn: number, failure: unknown): void {

@@ -42,7 +42,7 @@ export function History({ account, timeline, onChoose }: Props) {
   }, [last?.seq, atEnd.value, account.conversations.loaded.value]);
   const target = timeline.target.value;
   useEffect(() => {
-    if (!target) return;
+    if (target?.key === undefined) return;
     flashed.value = target.key;
     const timer = setTimeout(() => {
       flashed.value = undefined;

@@ -29,8 +29,13 @@ export interface VirtualListProps<Item> {
   readonly onBeyond: () => void;
   /** The end of the list has come into sight, or has left it. */
   readonly onEnd: (seen: boolean) => void;
-  /** Bring this row into sight, each time that there is another `target`. */
-  readonly target?: { readonly key: Key } | undefined;
+  /** Bring this row, or the end, into sight, each time that there is another `target`. */
+  readonly target?: Target | undefined;
+}
+
+/** A row, or without a key the end of the list. */
+export interface Target {
+  readonly key?: Key;
 }
 
 type Anchor = "end" | { readonly key: Key; readonly offset: number };
@@ -79,6 +84,7 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
     if (hasBefore && outer.scrollTop < NEAR_PX) onBefore();
     if (hasBeyond && below < NEAR_PX) onBeyond();
     const atEnd = below <= END_PX;
+    if (atEnd && !hasBeyond) anchor.current = "end";
     if (atEnd !== seen.current) onEnd(atEnd);
     seen.current = atEnd;
   };
@@ -94,7 +100,8 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
   useLayoutEffect(() => {
     const { target } = props;
     if (!target) return;
-    anchor.current = { key: target.key, offset: (box.current?.clientHeight ?? 0) / 3 };
+    const offset = (box.current?.clientHeight ?? 0) / 3;
+    anchor.current = target.key === undefined ? "end" : { key: target.key, offset };
     again(0);
   }, [props.target]);
   useEffect(() => {
