@@ -23,8 +23,7 @@ async def complaints(page: Page) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1100])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 390)])
 async def test_every_view_is_clean(sit: Sit, server: ServerProcess, theme: str, width: int) -> None:
     alice = await sit("alice", color_scheme=theme, viewport={"width": width, "height": 800})
     page = alice.page

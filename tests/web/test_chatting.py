@@ -117,7 +117,7 @@ async def test_edits_reactions_and_replies(sit: Sit) -> None:
     await alice.say("a mistaek")
     await bob.open("alice")
     await bob.act("a mistaek", "React with 🎉")
-    await alice.page.get_by_role("button", name="🎉, bob").wait_for()
+    await alice.page.get_by_role("button", name="🎉 1, bob").wait_for()
     await alice.box.press("ArrowUp")
     await expect(alice.box).to_have_value("a mistaek")
     await alice.say("a mistake")

@@ -19,8 +19,8 @@ import { Timeline } from "./timeline";
 
 /** Conversations that stay loaded after the user has left them. */
 const MAX_TIMELINES = 8;
-/** A mark goes out when nothing more was read for so long. */
-const MARK_MS = 250;
+/** Marks of one conversation go out at most this often. */
+const MARK_MS = 500;
 
 /** How an account gets its tokens: one that was given, or the server's for a demo account. */
 export interface Credentials {
@@ -51,7 +51,7 @@ export class Account {
   readonly looked = signal(false);
   readonly timeline = signal<Timeline | undefined>(undefined);
   readonly #timelines = new Map<string, Timeline>();
-  readonly #marks = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #marks = new Map<string, number>();
   #closed = false;
 
   constructor(
@@ -117,9 +117,17 @@ export class Account {
   /** The user has seen a conversation up to a SeqId. */
   read(conversation: string, seq: number): void {
     if (!this.conversations.read(conversation, seq)) return;
-    clearTimeout(this.#marks.get(conversation));
-    const mark = () => this.client.value?.markRead(conversation, seq);
-    this.#marks.set(conversation, setTimeout(mark, MARK_MS));
+    const isQuiet = !this.#marks.has(conversation);
+    this.#marks.set(conversation, seq);
+    if (isQuiet) this.#mark(conversation, 0);
+  }
+
+  /** Say how far a conversation is read, and a little later how much farther. */
+  #mark(conversation: string, said: number): void {
+    const seq = this.#marks.get(conversation) ?? 0;
+    if (seq <= said) return void this.#marks.delete(conversation);
+    this.client.value?.markRead(conversation, seq);
+    setTimeout(() => this.#mark(conversation, seq), MARK_MS);
   }
 
   // -- what happens -------------------------------------------------------------------------------

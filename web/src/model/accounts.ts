@@ -18,9 +18,7 @@ export const adding = signal(false);
 /** Log in all accounts that were logged in before. */
 export function resume(): void {
   accounts.value = saved().map(start);
-  effect(() => {
-    if (current.value) save("current", current.value.user);
-  });
+  effect(() => save("current", current.value?.user));
 }
 
 /** Look at another account. */

@@ -8,7 +8,8 @@ export interface Piece {
 }
 
 const SAFE_PROTOCOLS = ["http:", "https:", "mailto:"];
-const LINK = /\b(?:https?:\/\/|mailto:)[^\s<>"'`]+|(?<![^\s(（])@[^\s@:/,.!?，。！？]+/giu;
+const LINK =
+  /(?<![\w:/.-])(?:https?:\/\/|mailto:)[^\s<>"'`]+|(?<![^\s(（])@[^\s@:/,.!?()，。！？（）]+/giu;
 /** What ends a sentence rather than a link. */
 const TAIL = /[.,;:!?)\]}，。；：！？）】」]+$/u;
 

@@ -34,12 +34,13 @@ export function App() {
   }, []);
   if (!account || adding.value) return <Login key={language.value} />;
   return (
-    <div class={place.value ? "shell in-chat" : "shell"} key={`${language.value} ${account.user}`}>
+    <main class={place.value ? "shell in-chat" : "shell"} key={`${language.value} ${account.user}`}>
+      <h1 class="unseen">{say("app")}</h1>
       <Rail />
       <Sidebar account={account} />
       <Chat account={account} />
       <Announcer account={account} />
-    </div>
+    </main>
   );
 }
 
@@ -54,7 +55,6 @@ function Rail() {
           key={user}
           class="account"
           aria-current={user === current.value?.user}
-          aria-label={say("account.unread", { user, count: unread.value })}
           title={user}
           onClick={() => {
             const other = all.find((one) => one.user === user);
@@ -63,7 +63,12 @@ function Rail() {
           }}
         >
           <Avatar name={user} />
-          {unread.value > 0 && <span class="badge">{unread.value}</span>}
+          {unread.value > 0 && (
+            <span class="badge" aria-hidden="true">
+              {unread.value}
+            </span>
+          )}
+          <span class="unseen">{say("account.unread", { user, count: unread.value })}</span>
         </button>
       ))}
       <IconButton

@@ -23,12 +23,12 @@ export function Chat({ account }: { readonly account: Account }) {
   const timeline = account.timeline.value;
   if (!place.value) {
     return (
-      <main class="chat empty">
+      <section class="chat empty">
         <p class="hint">{say("list.choose")}</p>
-      </main>
+      </section>
     );
   }
-  if (!timeline) return <main class="chat empty" />;
+  if (!timeline) return <section class="chat empty" />;
   return <Open key={timeline.conversation} account={account} timeline={timeline} />;
 }
 
@@ -52,14 +52,14 @@ function Open({ account, timeline }: Props) {
     if (state?.kind === "group") void account.people.load(conversation).catch(() => undefined);
   }, [conversation, state?.kind]);
   return (
-    <main class="chat" aria-label={title}>
+    <section class="chat" aria-label={title}>
       <header>
         <IconButton class="narrow" icon="back" label={say("back")} onClick={() => go("")} />
         <Avatar name={title} />
         <div class="about">
-          <h1>
+          <h2>
             <Name of={title} />
-          </h1>
+          </h2>
           <Presence account={account} conversation={conversation} />
         </div>
         <IconButton
@@ -93,7 +93,7 @@ function Open({ account, timeline }: Props) {
         <GroupPanel account={account} state={state} onClose={close} />
       )}
       {panel.value === "date" && <DateJump account={account} timeline={timeline} onClose={close} />}
-    </main>
+    </section>
   );
 }
 

@@ -11,6 +11,8 @@ const THUMBNAIL_PX = 512;
 const WHOLE_PX = 1024;
 /** The largest a picture is shown among messages, in CSS pixels. */
 const SHOWN_PX = 320;
+/** The smallest: it is a button too. */
+const MIN_SHOWN_PX = 44;
 
 interface Props {
   readonly account: Account;
@@ -24,16 +26,15 @@ export function File({ account, file, shown }: Props) {
     return <Picture account={account} file={file} onFail={() => setFailed(true)} />;
   }
   const { media, name, bytes } = file;
-  const label = say("message.file", { name, size: sizeOf(bytes) });
   return (
     <button
       type="button"
       class="file"
-      aria-label={label}
       onClick={() => void account.pictures.saveAs(media, name).catch(() => undefined)}
     >
       <Icon of="file" />
       <span>
+        <span class="unseen">{say("message.file")} </span>
         <Name of={name || media.slice(0, 12)} />
         <small>{sizeOf(bytes)}</small>
       </span>
@@ -51,9 +52,9 @@ function Picture({ account, file, onFail }: PictureProps) {
   const [open, setOpen] = useState(false);
   const { width, height, name } = file;
   const scale = width && height ? Math.min(1, SHOWN_PX / Math.max(width, height)) : 1;
-  const size = width && height ? [width * scale, height * scale] : [SHOWN_PX, SHOWN_PX * 0.75];
+  const shown = (px: number) => `${Math.max(MIN_SHOWN_PX, Math.round(px * scale))}px`;
   const label = say("message.picture", { name });
-  const style = { width: `${size[0]}px`, aspectRatio: `${size[0]} / ${size[1]}` };
+  const style = { width: shown(width || SHOWN_PX), height: shown(height || SHOWN_PX * 0.75) };
   return (
     <>
       <button type="button" class="picture" style={style} onClick={() => setOpen(true)}>

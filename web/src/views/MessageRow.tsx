@@ -152,7 +152,7 @@ function Reactions({ account, message }: { account: Account; message: Message })
       {all.map(([emoji, users]) => {
         const own = users.includes(account.user);
         const who = listed(users.map((user) => called(account, user)));
-        const label = say("message.reacted", { emoji, who });
+        const label = say("message.reacted", { emoji, number: users.length, who });
         return (
           <li key={emoji}>
             <button
