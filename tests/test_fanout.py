@@ -13,6 +13,7 @@ from timewire.backends.memory import MemoryInbox, MemoryStore
 from timewire.errors import error
 from timewire.fanout import FanOut
 from timewire.inbox import MAX_PUT_REFS, Delivery
+from timewire.load import Loads
 from timewire.model import (
     Change,
     Created,
@@ -24,6 +25,7 @@ from timewire.model import (
     encode_change,
     encode_stored,
 )
+from timewire.news import News
 from timewire.testing.devices import eventually
 
 
@@ -33,7 +35,16 @@ class Press:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.bus = LocalBus()
-        self.fanout = FanOut(store.log, store.directory, store.inbox, self.bus)
+        self.news = News(store.messages, store.inbox.position)
+        self.loads = Loads(lambda: 1000, watch_members=3)
+        self.fanout = FanOut(
+            store.log,
+            store.directory,
+            store.inbox,
+            self.bus,
+            news=self.news,
+            loads=self.loads,
+        )
         self.published: list[tuple[Seq, tuple[str, ...]]] = []
         self.positions: list[Seq] = []
         self.bus.subscribe(self._record)

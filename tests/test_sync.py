@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from timewire import sync as module
 from timewire.backends.memory import MemoryStore
 from timewire.inbox import Delivery
+from timewire.load import Loads
 from timewire.model import (
     MAX_SEQ,
     Created,
@@ -25,11 +26,24 @@ from timewire.model import (
     encode_change,
     encode_stored,
 )
+from timewire.news import News
 from timewire.protocol import Cursor
 from timewire.sync import MAX_PULL_BYTES, MAX_PULL_ENTRIES, CursorLost, Sync
 from timewire.testing.contracts import ManualClock
 
 BUCKET_MS = 1000
+
+
+def sync_of(store: MemoryStore) -> Sync:
+    """A sync of this store, as after a start of the server."""
+    return Sync(
+        store.log,
+        store.inbox,
+        messages=store.messages,
+        directory=store.directory,
+        news=News(store.messages, store.inbox.position),
+        loads=Loads(lambda: 0, watch_members=1),
+    )
 
 
 class Post:
@@ -38,9 +52,7 @@ class Post:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
-        self.sync = Sync(
-            self.store.log, self.store.inbox, self.clock, directory=self.store.directory
-        )
+        self.sync = sync_of(self.store)
 
     async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
         """Store messages and put them into these inboxes; the last one's SeqId."""
@@ -111,7 +123,7 @@ async def test_a_cursor_of_someone_else_is_not_served(post: Post) -> None:
 
 async def test_a_cursor_of_another_log_is_not_served(post: Post) -> None:
     assert post.locate("alice", Post().sync.base("alice"), "0") == "other_log"
-    again = Sync(post.store.reopened().log, post.store.inbox, directory=post.store.directory)
+    again = sync_of(post.store.reopened())
     assert again.base("alice") == post.sync.base("alice")
 
 

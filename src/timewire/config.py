@@ -28,6 +28,7 @@ SECRETS: Final = frozenset({"secret", "admin_key"})
 
 Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...]
 MediaTypes = tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+*-]+)\Z")], ...]
+_POLICY: Final = r"^(adaptive|write|read|[A-Za-z_][\w.]*:[A-Za-z_]\w*)\Z"
 _SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
 
 
@@ -83,6 +84,51 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache_mb: Annotated[
         int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
     ] = 128
+
+    fanout_policy: Annotated[
+        str,
+        Meta(
+            pattern=_POLICY,
+            description="Who chooses how messages reach devices that are not connected. `write`: "
+            "into the inbox of each member; `read`: each sync reads the conversation; `adaptive`: "
+            "what is cheaper, by size and load of the conversation; `module:function`: a policy of "
+            "your own. See docs/FANOUT.md.",
+        ),
+    ] = "adaptive"
+    write_members_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="`adaptive`: a group with more members is in mode `read` whatever its "
+            "load, until it has shrunk by `fanout_hysteresis`.",
+        ),
+    ] = 2000
+    read_members_min: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="`adaptive`: a group with fewer members is in mode `write` whatever its "
+            "load; one that is in mode `read` only once it has shrunk by `fanout_hysteresis`.",
+        ),
+    ] = 100
+    fanout_hysteresis: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=1000,
+            description="`adaptive`: by how much the other mode must be cheaper for a change.",
+        ),
+    ] = 2.0
+    fanout_dwell_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="`adaptive`: how long a mode is kept, and load observed, before a change.",
+        ),
+    ] = 60.0
 
     search: Annotated[
         Literal["on", "off"],
@@ -229,6 +275,7 @@ KEYS: Final = tuple(_FIELDS)
 SECTIONS: Final = {
     "data": "Where",
     "durability": "Storing",
+    "fanout_policy": "Fan-out",
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",

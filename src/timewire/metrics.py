@@ -16,8 +16,21 @@ COMMIT_SECONDS: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 FANOUT_POSITION: Final = Gauge("timewire_fanout_position_seq", "SeqId up to which inboxes are full")
-FANOUT_MESSAGES: Final = Counter("timewire_fanout_messages", "Messages fanned out")
+FANOUT_MESSAGES: Final = Counter(
+    "timewire_fanout_messages", "Messages fanned out, by mode of their conversation", ["mode"]
+)
 FANOUT_REFS: Final = Counter("timewire_fanout_refs", "Inbox entries written")
+SYNC_READS: Final = Counter(
+    "timewire_sync_reads",
+    "Timelines read by syncs: inboxes (write), conversations (read)",
+    ["mode"],
+)
+SYNC_MESSAGES: Final = Counter(
+    "timewire_sync_messages", "Messages in the pages of syncs, by mode", ["mode"]
+)
+MODE_CHANGES: Final = Counter(
+    "timewire_mode_changes", "Conversations that were given another mode, by the new one", ["mode"]
+)
 CONNECTIONS: Final = Gauge("timewire_connections", "Open WebSocket connections")
 PUSHES: Final = Counter("timewire_pushes", "Push frames handed to connections")
 PAGES: Final = Counter("timewire_pages", "Catch-up pages sent")

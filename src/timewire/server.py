@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import structlog
 from aiohttp import web
 
+from timewire import policy as policies
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.attachments import Attachments, Rules
@@ -30,8 +31,11 @@ from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.load import Loads
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.media import MediaIndex, MediaStore
+from timewire.modes import Modes
+from timewire.news import News
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
 from timewire.search import Indexer, Scopes, Searcher
@@ -89,6 +93,7 @@ class Server:
         index: SearchIndex | None = None,
         clock: Clock = wall_clock,
         schemas: Schemas = SCHEMAS,
+        policy: policies.Policy | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -109,9 +114,10 @@ class Server:
             schemas=schemas,
             media=access,
         )
-        self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
+        self._fanout, self._modes, self._sync = _delivery(
+            store, self._bus, policy or policies.configured(config), clock
+        )
         self._hub = Hub(store.inbox.position, clock)
-        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
@@ -156,11 +162,13 @@ class Server:
         clock: Clock = wall_clock,
         index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
+        policy: policies.Policy | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
         With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
         ``schemas``: the message kinds whose bodies are checked.
+        ``policy`` chooses the modes of conversations; else the one that the configuration names.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -181,7 +189,9 @@ class Server:
             keys = Keys.load(config, directory)
             if own:
                 index = await TantivyIndex.open(directory / SEARCH)
-            server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
+            server = cls(
+                config, keys, store, index=index, clock=clock, schemas=schemas, policy=policy
+            )
         except BaseException:
             if own and index is not None:
                 await index.aclose()
@@ -208,6 +218,7 @@ class Server:
         self._run(self._signals.run())
         self._attachments.clear()
         self._run(self._attachments.run())
+        self._run(self._modes.run())
         self._run(self._expire())
         self._run(self._sweep())
         await self._runner.setup()
@@ -338,6 +349,28 @@ def _tame_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def _delivery(
+    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+) -> tuple[FanOut, Modes, Sync]:
+    """What brings messages to devices: to those who are connected, and to those who come back."""
+    log, directory, inbox = store.log, store.directory, store.inbox
+    loads = Loads(clock, policy.watch_members)
+    news = News(store.messages, inbox.position)
+    return (
+        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
+        Sync(
+            log,
+            inbox,
+            clock,
+            messages=store.messages,
+            directory=directory,
+            news=news,
+            loads=loads,
+        ),
+    )
 
 
 def _policy(config: Config) -> Policy:
