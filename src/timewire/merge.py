@@ -28,7 +28,7 @@ def read_spans(conversation: Conversation, user: str, after: Seq, upto: Seq) -> 
     """What a user may read of a conversation in ``after < seq <= upto``, oldest first."""
     windows = conversation.windows.get(user, ())
     ends = [epoch.since for epoch in conversation.epochs[1:]]
-    epochs = zip(conversation.epochs, [*ends, upto], strict=True)
+    epochs = zip(conversation.epochs, [*ends, upto], strict=False)
     return [
         Span(first, last)
         for epoch, end in epochs

@@ -1,4 +1,4 @@
-"""Changes of mode: looks at the load every few seconds, and appends what the policy decides.
+"""Changes of mode: looks at the load again and again, and appends what the policy decides.
 
 A change is a message in ``SYSTEM_MODES``, in the same log as everything else: it takes effect with
 its own SeqId, for fan-out and for every sync alike, whatever any of them has reached.
@@ -28,9 +28,6 @@ from timewire.model import (
     encode_change,
 )
 from timewire.policy import Load, Policy
-
-DECISION_PAUSE_S: Final = 5.0
-"""Between two looks at all conversations that have traffic."""
 
 DECISIONS_A_TURN: Final = 20
 """Conversations that are decided on before everything else gets its turn."""
@@ -69,7 +66,7 @@ class Modes:
     async def run(self) -> None:
         """Decide again and again."""
         while True:
-            await asyncio.sleep(DECISION_PAUSE_S)
+            await asyncio.sleep(self._policy.pause_s)
             try:
                 await self.decide()
             except TimewireError as fault:

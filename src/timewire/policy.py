@@ -33,6 +33,10 @@ LOOKUP_COST: Final = 0.05
 """Finding that one conversation has nothing new."""
 
 
+PAUSE_S: Final = 5.0
+"""Between two looks at all conversations that have traffic."""
+
+
 class Load(msgspec.Struct, frozen=True):
     """A conversation as a policy sees it.
 
@@ -51,11 +55,16 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Policy(Protocol):
-    """What chooses modes.  ``choose`` is asked every few seconds for each active conversation."""
+    """What chooses modes: ``choose`` is asked again and again for each active conversation."""
 
     @property
     def watch_members(self) -> int:
         """A conversation in mode ``write`` with fewer members is never asked about."""
+        ...
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before it is asked about all of them again."""
         ...
 
     def choose(self, load: Load) -> ModeName:
@@ -68,6 +77,7 @@ class FixedPolicy:
 
     def __init__(self, mode: ModeName) -> None:
         self._mode: ModeName = mode
+        self.pause_s: Final = PAUSE_S
         self.watch_members: Final = sys.maxsize if mode == "write" else 1
 
     def choose(self, load: Load) -> ModeName:
@@ -91,6 +101,7 @@ class AdaptivePolicy:
         dwell_s: float,
     ) -> None:
         self.watch_members: Final = min(read_members_min, write_members_max)
+        self.pause_s: Final = PAUSE_S
         self._write_members_max = write_members_max
         self._read_members_min = read_members_min
         self._hysteresis = hysteresis
