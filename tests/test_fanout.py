@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 from timewire import fanout as module
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryInbox, MemoryStore
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName, switched
 from timewire.errors import error
-from timewire.fanout import REFS_A_READ_MESSAGE, FanOut, plan
+from timewire.fanout import REFS_A_READ_MESSAGE, FanOut
 from timewire.inbox import MAX_PUT_REFS, Delivery
 from timewire.load import Loads
 from timewire.model import (
-    SYSTEM_MODES,
     Change,
     Conversation,
     Created,
     Draft,
     Members,
-    Mode,
-    ModeName,
     Receipt,
     Ref,
     Seq,
@@ -31,6 +29,7 @@ from timewire.model import (
     encode_stored,
 )
 from timewire.news import News
+from timewire.plan import plan
 from timewire.testing.devices import eventually
 
 
@@ -222,13 +221,13 @@ def stored(seq: Seq) -> Stored:
 
 
 def test_the_plan_is_made_of_windows_and_modes() -> None:
-    team = Conversation.make("team", 1, Created("group", ["alice", "bob"]))
+    team = Conversation.make("team", 1, Created("group", ["alice", "bob"]), "alice")
     assert list(plan(None, stored(5)).users) == []
     first = plan(team, stored(2))
     assert (list(first.users), first.mode) == (["alice", "bob"], "write")
-    team.switch(3, Mode("team", "read"))
+    team.epochs = switched(team.epochs, 3, Mode("team", "read"))
     team.apply(4, Members(joined=["carol"], left=["bob"]))
-    team.switch(6, Mode("team", "push"))
+    team.epochs = switched(team.epochs, 6, Mode("team", "push"))
     plans = [plan(team, stored(seq)) for seq in (2, 4, 5, 7)]
     assert [one.mode for one in plans] == ["write", "read", "read", "push"]
     assert [set(one.users) for one in plans] == [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from timewire import library
-from timewire.model import SYSTEM_MODES
+from timewire.epochs import SYSTEM_MODES
 from timewire.testing.checker import check, report
 from timewire.testing.crash import DEVICES, run
 

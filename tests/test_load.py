@@ -11,7 +11,7 @@ AVERAGE_MS = int(AVERAGE_S * 1000)
 
 
 def group(members: int) -> Conversation:
-    return Conversation.make("team", 1, Created("group", [f"u{n}" for n in range(members)]))
+    return Conversation.make("team", 1, Created("group", [f"u{n}" for n in range(members)]), "u0")
 
 
 def test_a_steady_stream_is_its_rate() -> None:

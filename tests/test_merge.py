@@ -8,13 +8,18 @@ from hypothesis import strategies as st
 
 from timewire import merge as module
 from timewire.backends.memory import MemoryTimelines
+from timewire.epochs import Epoch, ModeName, mode_at
 from timewire.merge import Source, Span, merge, read_spans
-from timewire.model import Conversation, Epoch, ModeName, Ref, Window
+from timewire.model import (
+    Conversation,
+    Ref,
+    Window,
+)
 
 
 def conversation(epochs: list[tuple[int, ModeName]], *windows: Window) -> Conversation:
     known = [Epoch(since, mode) for since, mode in epochs]
-    return Conversation("team", "group", "", 1, {"alice": list(windows)}, 1, known)
+    return Conversation("team", "group", "", 1, {"alice": list(windows)}, 1, epochs=known)
 
 
 def test_a_span_is_where_an_epoch_and_a_window_overlap() -> None:
@@ -38,14 +43,14 @@ def test_spans_hold_exactly_what_is_read(data: st.DataObject) -> None:
     epochs = [Epoch(since, data.draw(modes)) for since in data.draw(places)]
     ends = data.draw(places)
     windows = [Window(a, b) for a, b in zip(ends[::2], ends[1::2], strict=False)]
-    team = Conversation("team", "group", "", 1, {"alice": windows}, 1, epochs)
+    team = Conversation("team", "group", "", 1, {"alice": windows}, 1, epochs=epochs)
     after, upto = data.draw(st.integers(0, 31)), data.draw(st.integers(0, 31))
     spans = read_spans(team, "alice", after, upto)
     found = [seq for span in spans for seq in range(span.first, span.last + 1)]
     assert found == [
         seq
         for seq in range(after + 1, upto + 1)
-        if team.mode_at(seq) == "read" and any(window.holds(seq) for window in windows)
+        if mode_at(team.epochs, seq) == "read" and any(window.holds(seq) for window in windows)
     ]
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timewire.config import Config
+from timewire.epochs import ModeName
 from timewire.errors import Unusable
-from timewire.model import ModeName
 from timewire.policy import (
     LOOKUP_COST,
     SCAN_COST,

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 from timewire import sync as module
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryStore
+from timewire.clock import Clock, wall_clock
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName
 from timewire.fanout import FanOut
 from timewire.inbox import Delivery
 from timewire.load import Loads
 from timewire.model import (
     MAX_SEQ,
-    SYSTEM_MODES,
     Change,
     Created,
     Draft,
     Edited,
     Members,
-    Mode,
-    ModeName,
     Reacted,
     Recalled,
     Ref,
@@ -40,11 +39,12 @@ from timewire.testing.contracts import ManualClock
 BUCKET_MS = 1000
 
 
-def sync_of(store: MemoryStore) -> Sync:
+def sync_of(store: MemoryStore, clock: Clock = wall_clock) -> Sync:
     """A sync of this store, as after a start of the server."""
     return Sync(
         store.log,
         store.inbox,
+        clock,
         messages=store.messages,
         directory=store.directory,
         news=News(store.messages, store.inbox.position),
@@ -58,7 +58,7 @@ class Post:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
-        self.sync = sync_of(self.store)
+        self.sync = sync_of(self.store, self.clock)
 
     async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
         """Store messages and put them into these inboxes; the last one's SeqId."""
@@ -312,6 +312,8 @@ async def test_who_has_left_is_not_shown_later_changes(post: Post) -> None:
     assert await seen() == [({}, {}), ({"n": 1}, {})]
     await put(back)
     assert await seen() == [({"n": 2}, {}), ({"n": 1}, {"x": ["alice"], "y": ["alice"]})]
+
+
 # -- conversations in mode read ------------------------------------------------------------------
 
 
@@ -338,7 +340,7 @@ class ReadPost(Post):
         fanout = FanOut(store.log, store.directory, store.inbox, LocalBus(), news=news, loads=loads)
         while batch := await store.log.read(store.inbox.position):
             await fanout.deliver(batch)
-        self.sync = sync_of(self.store)
+        self.sync = sync_of(self.store, self.clock)
         return store.log.head
 
 

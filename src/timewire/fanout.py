@@ -21,8 +21,9 @@ from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox
 from timewire.load import Loads
 from timewire.log import MessageLog
 from timewire.metrics import FANOUT_MESSAGES, FANOUT_POSITION, FANOUT_REFS
-from timewire.model import Conversation, Stored
+from timewire.model import Stored
 from timewire.news import News
+from timewire.plan import plan
 
 RETRY_PAUSE_S: Final = 0.5
 """Between attempts to write to inboxes that cannot be written."""
@@ -33,16 +34,6 @@ REFS_A_READ_MESSAGE: Final = 200
 _WRITTEN: Final = FANOUT_MESSAGES.labels("write")
 
 logger = structlog.get_logger("timewire.fanout")
-
-
-def plan(conversation: Conversation | None, message: Stored) -> Delivery:
-    """Who gets a message, and how.  A conversation that nobody has made has no members."""
-    if conversation is None:
-        return Delivery(message, ())
-    seq = message.seq
-    if not conversation.epochs or (mode := conversation.mode_at(seq)) == "write":
-        return Delivery(message, conversation.members_at(seq))
-    return Delivery(message, conversation.audience_at(seq), mode)
 
 
 class FanOut:

@@ -23,7 +23,12 @@ from typing import Final, Protocol
 
 import msgspec
 
-from timewire.model import ModeName, Ref, Seq, Stored
+from timewire.epochs import ModeName
+from timewire.model import (
+    Ref,
+    Seq,
+    Stored,
+)
 
 MAX_PUT_REFS: Final = 2000
 """References in one ``put``: bounds how long one put can hold up everything else."""

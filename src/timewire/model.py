@@ -6,11 +6,12 @@ milliseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 import msgspec
+
+from timewire.epochs import Epoch, Mode, first_epochs
 
 Seq = int
 """A SeqId: the position of a message in the log, and in every timeline it appears in."""
@@ -43,17 +44,8 @@ class Page(msgspec.Struct, frozen=True):
 
 ConversationKind = Literal["direct", "group", "self"]
 
-ModeName = Literal["write", "read", "push"]
-"""How messages reach devices that are not connected: ``write``: each member's inbox has them;
-``read``: a sync reads the conversation itself; ``push``: not at all, they are only pushed."""
-
 DIRECT: Final = "direct:"
 SELF: Final = "self:"
-SYSTEM_MODES: Final = "system:modes"
-"""The conversation of all ``Mode`` changes.  It has no members, so nobody is sent them."""
-
-FIRST_MODES: Final[dict[str, ModeName]] = {"room": "push"}
-"""Kinds of conversations that begin in another mode than ``write``."""
 
 CREATED: Final = "created"
 MEMBERS: Final = "members"
@@ -64,7 +56,6 @@ RECALLED: Final = "recalled"
 REACTION: Final = "reaction"
 HIDDEN: Final = "hidden"
 BANNED: Final = "banned"
-MODE: Final = "mode"
 
 Visibility = Literal["all", "nobody"]
 Role = Literal["owner", "admin", "member"]
@@ -87,13 +78,6 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
     def holds(self, seq: Seq) -> bool:
         """Whether a message with this SeqId falls into the window."""
         return self.joined <= seq and (not self.left or seq <= self.left)
-
-
-class Epoch(msgspec.Struct, frozen=True, array_like=True):
-    """The mode of a conversation's messages past a SeqId, up to the next epoch."""
-
-    since: Seq
-    mode: ModeName
 
 
 class Created(msgspec.Struct, frozen=True, tag=CREATED, omit_defaults=True):
@@ -121,17 +105,6 @@ class Read(msgspec.Struct, frozen=True, tag=READ):
 
     conversation: str
     seq: Seq
-
-
-class Mode(msgspec.Struct, frozen=True, tag=MODE):
-    """Messages of a conversation that come after this one have another mode.
-
-    ``floor``: nothing below it can be synced any more; epochs that ended before it are forgotten.
-    """
-
-    conversation: str
-    mode: ModeName
-    floor: Seq = 1
 
 
 class Updated(msgspec.Struct, frozen=True, tag="updated", omit_defaults=True):
@@ -312,21 +285,19 @@ class Conversation(msgspec.Struct, eq=False):
     """Until when, in ms."""
     pins: list[Seq] = []
     """SeqIds of pinned messages, in the order in which they were pinned."""
-    epochs: list[Epoch] = msgspec.field(default_factory=list[Epoch])
-    """Changes of its mode, oldest first.  Before the first one it is ``write``."""
+    epochs: list[Epoch] = []
     _present: list[str] | None = None
-    _audience: tuple[list[str], frozenset[str]] | None = None
+    audience: tuple[list[str], frozenset[str]] | None = None
+    """Members as a list and as a set, kept for fan-out."""
 
     @classmethod
     def make(cls, name: str, seq: Seq, change: Created, sender: str) -> Conversation:
         """The conversation that a ``created`` message with this SeqId makes."""
         windows = {user: [Window(seq)] for user in change.members}
-        first = FIRST_MODES.get(change.kind, "write")
         made = cls(
             name, change.kind, change.title, seq, windows, seq, change.history, change.invite
         )
-        if first != "write":
-            made.epochs = [Epoch(seq - 1, first)]
+        made.epochs = first_epochs(change.kind, seq)
         if change.kind == "group" and sender in windows:
             made.roles[sender] = "owner"
         return made
@@ -381,39 +352,6 @@ class Conversation(msgspec.Struct, eq=False):
         return [
             user for user, windows in self.windows.items() if any(w.holds(seq) for w in windows)
         ]
-
-    def audience_at(self, seq: Seq) -> Set[str]:
-        """The same as ``members_at``, as a set: for asking who of a few others is among them."""
-        present = self.members_at(seq)
-        if seq <= self.changed:
-            return frozenset(present)
-        if self._audience is None or self._audience[0] is not present:
-            self._audience = present, frozenset(present)
-        return self._audience[1]
-
-    @property
-    def mode(self) -> ModeName:
-        """The mode of its next message."""
-        return self.epochs[-1].mode if self.epochs else "write"
-
-    def mode_at(self, seq: Seq) -> ModeName:
-        """The mode of its message with this SeqId."""
-        for epoch in reversed(self.epochs):
-            if epoch.since < seq:
-                return epoch.mode
-        return "write"
-
-    def switch(self, seq: Seq, change: Mode) -> None:
-        """Give the messages past this SeqId another mode."""
-        known = [*self.epochs, Epoch(seq, change.mode)]
-        ended = [number for number, epoch in enumerate(known) if epoch.since < change.floor]
-        kept = known[ended[-1] if ended else 0 :]
-        self.epochs = kept[1:] if kept[0].mode == "write" else kept
-
-    @property
-    def was_read(self) -> bool:
-        """Whether it is or was in mode ``read``, in an epoch that is not forgotten."""
-        return any(epoch.mode == "read" for epoch in self.epochs)
 
 
 # What is stored of a message, and how it is shown ----------------------------------------------

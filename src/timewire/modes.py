@@ -13,17 +13,15 @@ import structlog
 
 from timewire.clock import Clock
 from timewire.directory import Directory
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName, newest_mode
 from timewire.errors import TimewireError
 from timewire.inbox import Inbox
 from timewire.load import Loads
 from timewire.log import MessageLog
 from timewire.metrics import MODE_CHANGES
 from timewire.model import (
-    SYSTEM_MODES,
     Conversation,
     Draft,
-    Mode,
-    ModeName,
     Receipt,
     encode_change,
 )
@@ -82,8 +80,8 @@ class Modes:
         for number, name in enumerate(watched, 1):
             conversation = await self._directory.conversation(name)
             if conversation is not None:
-                mode = self._choose(conversation)
-                if mode != conversation.mode and len(conversation.epochs) < MAX_EPOCHS:
+                mode, epochs = self._choose(conversation), conversation.epochs
+                if mode != newest_mode(epochs) and len(epochs) < MAX_EPOCHS:
                     changes.append(self._change(conversation, mode))
                 elif self._loads.messages_per_s(name) < IDLE_PER_S:
                     self._loads.drop(name)
@@ -98,7 +96,7 @@ class Modes:
         self, conversation: Conversation, mode: ModeName
     ) -> asyncio.Future[list[Receipt | TimewireError]]:
         """Append the change that gives a conversation another mode."""
-        name, before = conversation.name, conversation.mode
+        name, before = conversation.name, newest_mode(conversation.epochs)
         change = Mode(name, mode, self._inbox.floor)
         draft = Draft(SYSTEM_MODES, "", "", encode_change("", "", change), change)
         done = self._log.append([draft])
@@ -109,11 +107,12 @@ class Modes:
 
     def _choose(self, conversation: Conversation) -> ModeName:
         name, loads = conversation.name, self._loads
+        mode = newest_mode(conversation.epochs)
         changed = self._changed.get(name)
         load = Load(
             name,
             conversation.kind,
-            conversation.mode,
+            mode,
             len(conversation.present()),
             loads.messages_per_s(name),
             loads.syncs_per_s(conversation),
@@ -125,4 +124,4 @@ class Modes:
         except Exception:
             # A policy may be anybody's; what it does not decide stays as it is.
             logger.exception("the policy failed", conversation=name)
-            return conversation.mode
+            return mode

@@ -23,8 +23,11 @@ from typing import Final, Protocol
 import msgspec
 
 from timewire.config import Config
+from timewire.epochs import ModeName
 from timewire.errors import error
-from timewire.model import ConversationKind, ModeName
+from timewire.model import (
+    ConversationKind,
+)
 
 SCAN_COST: Final = 20.0
 """Reading one conversation for one page."""

@@ -162,6 +162,7 @@ class Server:
         clock: Clock = wall_clock,
         index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
+        *,
         policy: policies.Policy | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.

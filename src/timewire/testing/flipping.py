@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 
 from timewire.config import Config
-from timewire.model import ModeName
+from timewire.epochs import ModeName
 from timewire.policy import Load
 
 

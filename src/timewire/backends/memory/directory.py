@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from timewire import changes
 from timewire.directory import Device, Membership, Reading
+from timewire.epochs import Mode, switched, was_read
 from timewire.model import (
     Blocked,
     Change,
     Conversation,
     Created,
     Hidden,
-    Mode,
     Read,
     Seq,
     Settings,
@@ -42,7 +42,8 @@ class MemoryDirectory:
                 self._conversations[conversation] = made
             case Mode():
                 if change.conversation in self._conversations:
-                    self._conversations[change.conversation].switch(seq, change)
+                    found = self._conversations[change.conversation]
+                    found.epochs = switched(found.epochs, seq, change)
             case Read():
                 mark = sender, change.conversation
                 self._marks[mark] = max(self._marks.get(mark, 0), change.seq)
@@ -95,7 +96,7 @@ class MemoryDirectory:
 
     async def reading(self, user: str) -> Reading:
         mine = [one for one in self._conversations.values() if user in one.windows]
-        return Reading(sorted(one.name for one in mine if one.was_read), len(mine))
+        return Reading(sorted(one.name for one in mine if was_read(one.epochs)), len(mine))
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
         return self._marks.get((user, conversation), 0)

@@ -33,6 +33,7 @@ from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.backends.rocksdb.epochs import Epochs
 from timewire.backends.rocksdb.lru import Lru
 from timewire.directory import Device, Membership, Reading
+from timewire.epochs import Mode, switched
 from timewire.errors import TimewireError, error
 from timewire.model import (
     MAX_PAGE_ENTRIES,
@@ -45,7 +46,6 @@ from timewire.model import (
     Hidden,
     History,
     Inviters,
-    Mode,
     Read,
     Role,
     Seq,
@@ -217,7 +217,7 @@ class RocksDirectory:
     def _switch(self, batch: WriteBatch, seq: Seq, change: Mode) -> None:
         found = self._conversation(change.conversation)
         if found is not None:
-            found.switch(seq, change)
+            found.epochs = switched(found.epochs, seq, change)
             self._epochs.stage(batch, found)
             self._keep(found)
 

@@ -17,7 +17,10 @@ from timewire.backends.rocksdb.database import DIRECTORY
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.lru import Lru
 from timewire.directory import Reading
-from timewire.model import Conversation, Epoch
+from timewire.epochs import Epoch, was_read
+from timewire.model import (
+    Conversation,
+)
 
 MAX_CACHED_READING: Final = 500_000
 """Users, and conversations that they read, of all together."""
@@ -67,7 +70,7 @@ class Epochs:
         read = [
             name
             for name, value in zip(names, stored, strict=True)
-            if value is not None and any(epoch.mode == "read" for epoch in _decode(value))
+            if value is not None and was_read(_decode(value))
         ]
         found = Reading(read, len(names))
         self._reading.put(user, found, 1 + len(read))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from timewire.directory import Device, Membership, Reading
+from timewire.epochs import SYSTEM_MODES, Epoch, Mode, ModeName, mode_at
 from timewire.model import (
-    SYSTEM_MODES,
     Change,
     Conversation,
     Created,
     Draft,
-    Epoch,
     Members,
-    Mode,
-    ModeName,
     Read,
     Settings,
     Window,
@@ -166,14 +163,9 @@ class DirectoryContract(Contract[StoresPlace]):
         team = await known(store, "team")
         epochs = [Epoch(read, "read"), Epoch(push, "push"), Epoch(write, "write")]
         assert (team.epochs, team.changed) == (epochs, made)
-        assert [team.mode_at(s) for s in (made, read, read + 1, push, push + 1, write + 1)] == [
-            "write",
-            "write",
-            "read",
-            "read",
-            "push",
-            "write",
-        ]
+        seqs = (made, read, read + 1, push, push + 1, write + 1)
+        modes = ["write", "write", "read", "read", "push", "write"]
+        assert [mode_at(team.epochs, seq) for seq in seqs] == modes
         assert await store.directory.conversation(SYSTEM_MODES) is None
 
     async def test_epochs_that_ended_before_the_floor_are_forgotten(self, store: Stores) -> None:

@@ -17,19 +17,18 @@ from hypothesis.stateful import precondition, rule
 
 from timewire import fanout, merge, news, sync
 from timewire.backends.local_bus import LocalBus
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName
 from timewire.fanout import FanOut
 from timewire.inbox import Delivery
 from timewire.load import Loads
 from timewire.model import (
-    SYSTEM_MODES,
     Change,
     Created,
     Draft,
     Members,
-    Mode,
-    ModeName,
     Receipt,
     decode_message,
+    decode_stored,
     encode_change,
     encode_stored,
 )
@@ -140,7 +139,7 @@ class ModesMachine(Machine):
 
         [receipt] = self.run(append())
         assert isinstance(receipt, Receipt)
-        sent = Sent(receipt.seq, receipt.time, conversation, payload, payload)
+        sent = Sent(receipt.seq, receipt.time, conversation, payload, decode_stored(payload))
         self.model.messages.append(sent)
         if change is not None:
             self.model.apply(receipt.seq, conversation, "", change)

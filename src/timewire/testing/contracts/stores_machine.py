@@ -10,18 +10,16 @@ from hypothesis.stateful import precondition, rule
 from msgspec.structs import replace
 
 from timewire.directory import Membership
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName, mode_at
 from timewire.errors import TimewireError
 from timewire.inbox import Delivery
 from timewire.model import (
     MAX_SEQ,
-    SYSTEM_MODES,
     Change,
     Created,
     Draft,
     Edited,
     Members,
-    Mode,
-    ModeName,
     Reacted,
     Read,
     Recalled,
@@ -294,7 +292,7 @@ class StoresMachine(Machine):
             group = self.run(self.backend.directory.conversation(message.conversation))
             users = group.members_at(message.seq) if group else []
             assert sorted(users) == self.model.members_at(message.conversation, message.seq)
-            mode = group.mode_at(message.seq) if group else "write"
+            mode = mode_at(group.epochs, message.seq) if group else "write"
             assert mode == self.model.mode_at(message.conversation, message.seq)
             found.append(Delivery(message, users, mode))
         return found
