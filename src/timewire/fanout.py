@@ -107,6 +107,7 @@ class FanOut:
         return min(len(delivery.users), REFS_A_READ_MESSAGE)
 
     async def _put(self, piece: list[Delivery]) -> None:
+        self._count(piece)
         await self._inbox.put(piece, piece[-1].message.seq)
         self._publish(piece)
         await asyncio.sleep(0)
@@ -114,6 +115,7 @@ class FanOut:
     async def _put_large(self, delivery: Delivery) -> None:
         """A message for more inboxes than one put may hold.  It is published when it is in all."""
         message, users = delivery.message, list(delivery.users)
+        self._count([delivery])
         starts = range(0, len(users), MAX_PUT_REFS)
         for start in starts:
             some = Delivery(message, users[start : start + MAX_PUT_REFS])
@@ -123,12 +125,12 @@ class FanOut:
 
     def _publish(self, deliveries: list[Delivery]) -> None:
         position = deliveries[-1].message.seq
-        self._count(deliveries)
         FANOUT_POSITION.set(position)
         self._bus.publish(deliveries, position)
         self._published = position
 
     def _count(self, deliveries: list[Delivery]) -> None:
+        """Before they are put, so that the numbers are kept with them; a repeat counts again."""
         traffic = self._inbox.traffic
         others = [one for one in deliveries if one.mode != "write"]
         written = len(deliveries) - len(others)
