@@ -128,7 +128,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=86_400,
             description="`adaptive`: how long a mode is kept, and load observed, before a change.",
         ),
-    ] = 60.0
+    ] = 300.0
 
     search: Annotated[
         Literal["on", "off"],

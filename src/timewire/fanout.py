@@ -17,7 +17,7 @@ import structlog
 from timewire.bus import Bus
 from timewire.directory import Directory
 from timewire.errors import Retryable, UnknownOutcome
-from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox
+from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox, Traffic
 from timewire.load import Loads
 from timewire.log import MessageLog
 from timewire.metrics import FANOUT_MESSAGES, FANOUT_POSITION, FANOUT_REFS
@@ -132,21 +132,24 @@ class FanOut:
     def _count(self, deliveries: list[Delivery]) -> None:
         """Before they are put, so that the numbers are kept with them; a repeat counts again."""
         traffic = self._inbox.traffic
-        others = [one for one in deliveries if one.mode != "write"]
-        written = len(deliveries) - len(others)
-        refs = sum([len(one.users) for one in deliveries])
-        for one in others:
-            receivers = len(one.users)
-            refs -= receivers
-            FANOUT_MESSAGES.labels(one.mode).inc()
-            if one.mode == "read":
-                traffic.read += 1
-                traffic.read_receivers += receivers
+        written = refs = 0
+        for delivery in deliveries:
+            if delivery.mode == "write":
+                written += 1
+                refs += len(delivery.users)
             else:
-                traffic.pushed += 1
-                traffic.pushed_receivers += receivers
-        if written:
-            _WRITTEN.inc(written)
-            FANOUT_REFS.inc(refs)
-            traffic.written += written
-            traffic.written_receivers += refs
+                _count_other(traffic, delivery)
+        traffic.written += written
+        traffic.written_receivers += refs
+        _WRITTEN.inc(written)
+        FANOUT_REFS.inc(refs)
+
+
+def _count_other(traffic: Traffic, delivery: Delivery) -> None:
+    FANOUT_MESSAGES.labels(delivery.mode).inc()
+    if delivery.mode == "read":
+        traffic.read += 1
+        traffic.read_receivers += len(delivery.users)
+    else:
+        traffic.pushed += 1
+        traffic.pushed_receivers += len(delivery.users)

@@ -134,7 +134,7 @@ class RocksInbox:
         newest[bucket] = seq
         suffix = b"\0" + pack_seq(seq)
         put = batch.put
-        for user, row in pack_rows([one for one in some if one.mode == "write"]).items():
+        for user, row in pack_rows(some).items():
             put(user.encode() + suffix, row, family.handle)
 
     def _remove(self, buckets: Iterable[int]) -> None:
@@ -185,10 +185,12 @@ class _Run:
 
 
 def pack_rows(deliveries: list[Delivery]) -> dict[str, bytes]:
-    """What to write: user -> row."""
+    """What to write of those in mode ``write``: user -> row."""
     newest: dict[str, _Run] = {}
     runs: list[_Run] = []
     for delivery in deliveries:
+        if delivery.mode != "write":
+            continue
         message, users = delivery.message, delivery.users
         run = newest.get(message.conversation)
         # Fan-out gives the same list for all messages between two changes of the members.
