@@ -60,7 +60,8 @@ then pages again, then `live`. Nothing is lost by it.
 
 **Reset.** A cursor that cannot be served (`garbage`, `other_user`, `other_log`, `future`,
 `expired`) is answered with `reset`, never with a short list. Keep the messages you have, take the
-new cursor, ask for `conversations`, and fill in with `history` from what you last had of each.
+new cursor, ask for `conversations`, and fill in with `history` from what you last had of each: what
+you have missed may also say what has become of messages that you have.
 
 **Sending.** Choose an `id` for each message, unique for its user: a UUID, or the device's name and
 a counter. Until the ack has come, repeat the same frame with the same `id`, on this connection or
@@ -105,7 +106,8 @@ newest change that a message shows, `edits` those of its edits, `edited` the tim
 `reactions` who has put which emoji to it. So a device applies a change to what it has when the
 change's `seq` is larger than the message's `version` was when it came, in the order of `seq`: of
 two edits, and of a user's reactions with one emoji, the last one holds. What is recalled never
-comes back.
+comes back. Who is no member is not told: who has left is not shown reactions made since, and of a
+message edited since only its place; who comes back reads again what stands before.
 
 **Media.** Files are uploaded over HTTP and named by the SHA-256 of their content. A message refers
 to them by `media` in its body: one name, or a list of at most 32. Its sender has to be able to see

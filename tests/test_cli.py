@@ -188,6 +188,11 @@ def test_the_module_is_the_command() -> None:
 PATIENCE_S = 60
 
 
+def _heed_interrupts() -> None:
+    """A shell lets what it runs in the background ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Served:
     """A server in a process of its own, and the commands of its users."""
 
@@ -212,6 +217,7 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509
         )
 
     def run(self, *arguments: str, user: str, typed: str = "") -> tuple[int, str, str]:

@@ -61,7 +61,7 @@ class TantivyPlace(CrashingIndexPlace):
         # What is in the files now is what another process would find.
         left = self.data
         self.lives += 1
-        shutil.copytree(left, self.data)
+        shutil.copytree(left, self.data, ignore=shutil.ignore_patterns(".tmp*"))
 
 
 class ProbingPlace(TantivyPlace):

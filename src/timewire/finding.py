@@ -25,7 +25,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
     ``words``: as ``words.words`` cuts them, with one space between.  ``audience``: the SeqId of the
     newest change of the conversation's members that is not after the message, so that all messages
-    of one audience may be seen by the same users.
+    of one audience may be seen by the same users.  ``expires``: the end of its life (ms); 0: none.
     """
 
     seq: Seq
@@ -37,6 +37,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
     words: str
     media: bool = False
     mentions: tuple[str, ...] = ()
+    expires: int = 0
 
 
 class Phrase(msgspec.Struct, frozen=True):

@@ -60,6 +60,10 @@ class SearchIndex(Protocol):
         """
         ...
 
+    async def expire(self, now: int) -> None:
+        """Prepare to take out documents whose life is over by a time (ms)."""
+        ...
+
     async def commit(self, position: Seq, epoch: str) -> None:
         """Show what was staged: everything of the log ``epoch`` up to the position is there."""
         ...

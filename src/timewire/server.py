@@ -398,7 +398,7 @@ def _search(
     if index is None:
         return None, None
     scopes = Scopes(store.directory)
-    indexer = Indexer(store.log, scopes, index)
+    indexer = Indexer(store.log, scopes, index, clock)
     return indexer, Searcher(index, indexer, scopes, store.log, clock)
 
 

@@ -16,7 +16,9 @@ from timewire.model import (
     Change,
     Created,
     Draft,
+    Edited,
     Members,
+    Recalled,
     Receipt,
     Seq,
     Window,
@@ -36,7 +38,7 @@ class Desk:
         self.index = index
         self.store = store or MemoryStore(lambda: self.now)
         self.scopes = Scopes(self.store.directory)
-        self.indexer = Indexer(self.store.log, self.scopes, index)
+        self.indexer = Indexer(self.store.log, self.scopes, index, lambda: self.now)
         self.searcher = Searcher(index, self.indexer, self.scopes, self.store.log, lambda: self.now)
 
     @asynccontextmanager
@@ -96,10 +98,8 @@ class Desk:
 
     async def revise(self, seq: Seq, text: str | None, name: str = "team") -> Seq:
         """Say something else in place of an earlier message, or nothing (None), and announce it."""
-        await self.rewrite(seq, text, name)
-        kind = "recalled" if text is None else "edited"
-        payload = encode_stored("alice", "", kind, {"seq": seq})
-        return await self.append(Draft(name, "alice", "", payload))
+        change = Recalled(seq) if text is None else Edited(seq, {"text": text})
+        return await self.change(name, change)
 
     async def rewrite(self, seq: Seq, text: str | None, name: str = "team") -> None:
         """Change what the message store holds, and tell nobody."""

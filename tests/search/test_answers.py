@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from timewire.backends.memory import MemoryIndex
 from timewire.finding import Found
-from timewire.model import MAX_SEQ, Created, Draft, Seq, decode_message, encode_stored
+from timewire.model import (
+    MAX_SEQ,
+    Created,
+    Draft,
+    Hidden,
+    Seq,
+    Updated,
+    decode_message,
+    encode_stored,
+)
 from timewire.names import direct
 from timewire.protocol import Search
 from timewire.search import answers as module
@@ -207,6 +216,33 @@ async def test_what_has_expired_is_not_found(desk: Desk) -> None:
     assert await desk.find("alice", "brief") == [seq]
     desk.now = 5000
     assert await desk.find("alice", "brief") == []
+
+
+async def test_history_for_all_is_found_by_all(desk: Desk) -> None:
+    await desk.group("team", "alice")
+    seqs = [await desk.say("hello")]
+    await desk.join("team", "bob")
+    seqs.append(await desk.say("hello"))
+    await desk.settle()
+    assert await desk.find("bob", "hello") == seqs[1:]
+    await desk.change("team", Updated(history="all"))
+    await desk.settle()
+    assert await desk.find("bob", "hello") == seqs
+    await desk.leave("team", "bob")
+    await desk.say("hello")
+    await desk.settle()
+    assert await desk.find("bob", "hello") == seqs
+
+
+async def test_what_one_has_hidden_is_not_found_by_oneself(desk: Desk) -> None:
+    await desk.group("team", "alice", "bob")
+    seqs = [await desk.say("hello") for _ in range(6)]
+    await desk.change("self:bob", Created("self", ["bob"]), "bob")
+    for seq in seqs[1:5]:
+        await desk.change("self:bob", Hidden("team", seq), "bob")
+    await desk.settle()
+    assert await desk.find("bob", "hello") == [seqs[0], seqs[5]]
+    assert await desk.find("alice", "hello") == seqs
 
 
 # -- pages ----------------------------------------------------------------------------------------

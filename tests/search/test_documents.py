@@ -17,6 +17,7 @@ from timewire.search.documents import (
     MAX_MENTIONS,
     MAX_TEXT_CHARS,
     TEXT_KEYS,
+    audience_change,
     document,
     revised,
     stored_text,
@@ -112,6 +113,21 @@ def test_what_is_gone_is_not_found() -> None:
     assert found(message, 999).words == "x"
     assert document(message, 1, 1000) is None
     assert found(message).words == "x"
+
+
+def test_who_came_in_with_a_message() -> None:
+    def of(change: Created | Members | Read) -> list[str] | None:
+        return audience_change(Stored(1, 1, "team", encode_change("a", "1", change)))
+
+    assert of(Created("group", ["a", "b"], "Title")) == ["a", "b"]
+    assert of(Members(["b"], ["c"])) == ["b"]
+    assert of(Members(left=["c"])) == []
+    assert of(Read("team", 5)) is None
+    assert audience_change(stored("banned", users=["x"])) == []
+    assert audience_change(stored(text='"kind":"members"')) is None
+    assert audience_change(stored("text", where=[{"kind": "members"}], joined=["b"])) is None
+    assert audience_change(stored("members", joined="b")) is None
+    assert audience_change(Stored(1, 1, "team", b"")) is None
 
 
 def test_what_a_message_changes() -> None:

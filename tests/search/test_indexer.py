@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from timewire.backends.memory import MemoryIndex, MemoryStore
 from timewire.backends.tantivy import TantivyIndex
 from timewire.errors import TimewireError, error
-from timewire.finding import Document
+from timewire.finding import Document, Inquiry, Phrase, Scope, Wanted
 from timewire.metrics import INDEX_LAG, INDEX_POSITION, INDEX_UNREADABLE
-from timewire.model import Draft, Seq
+from timewire.model import Draft, Seq, encode_stored
 from timewire.search import indexer as module
 from timewire.testing.devices import eventually
 
@@ -83,6 +83,20 @@ async def test_a_revision_of_nothing_is_nothing(desk: Desk) -> None:
     seq = await desk.say("fine")
     await desk.settle()
     assert await desk.find("alice", "fine") == [seq]
+
+
+async def test_what_has_expired_leaves_the_index(desk: Desk) -> None:
+    await desk.group("team", "alice")
+    payload = encode_stored("alice", "", "text", {"text": "brief"})[:-1] + b',"expires":5000}'
+    brief = await desk.append(Draft("team", "alice", "", payload))
+    lasting = await desk.say("brief")
+    await desk.settle()
+    asked = Inquiry(Wanted((Phrase(("brief",)),)), Scope(frozenset({"team"})), "oldest")
+    assert [one.seq for one in await desk.index.search(asked, limit=9)] == [brief, lasting]
+    desk.now = 5000 + module.EXPIRY_PAUSE_MS
+    await desk.say("something")
+    await desk.settle()
+    assert [one.seq for one in await desk.index.search(asked, limit=9)] == [lasting]
 
 
 async def test_what_cannot_be_read_is_told_and_left_out(

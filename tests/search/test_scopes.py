@@ -1,7 +1,7 @@
 """A user's windows as what an index can keep to."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timewire.backends.memory import MemoryIndex
@@ -9,6 +9,7 @@ from timewire.errors import TimewireError
 from timewire.finding import Document, Scope
 from timewire.model import Created, Seq, Window
 from timewire.names import direct
+from timewire.search import Scopes, indexer
 from timewire.search import scopes as module
 
 from .conftest import Desk
@@ -92,8 +93,57 @@ async def test_very_many_conversations(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert len((await desk.scopes.everything("bob")).audiences) == 10
     monkeypatch.setattr(module, "MAX_CONVERSATIONS", 9)
     with pytest.raises(TimewireError) as caught:
-        await desk.scopes.everything("bob")
+        await Scopes(desk.store.directory).everything("bob")
     assert caught.value.code == "too_broad"
+
+
+MOVES = st.tuples(
+    st.sampled_from(["join", "leave", "make", "ask"]),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["bob", "carol"]),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(MOVES, max_size=40), st.sampled_from([1, 3, 1000]), st.sampled_from([1, 1000]))
+async def test_what_is_kept_is_never_behind_the_index(
+    moves: list[tuple[str, str, str]], changes: int, shares: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_CHANGES_KEPT", changes)
+        patch.setattr(module, "MAX_SHARES_KEPT", shares)
+        patch.setattr(indexer, "SHOW_S", 0)
+        async with Desk(MemoryIndex()).running() as desk:
+            there: set[str] = set()
+            for act, name, user in moves:
+                if act == "ask":
+                    await desk.settle()
+                    fresh = Scopes(desk.store.directory)
+                    assert await desk.scopes.everything(user) == await fresh.everything(user)
+                elif act == "make" and name not in there:
+                    await desk.group(name, "alice", user)
+                elif act != "make" and name in there:
+                    await (desk.join if act == "join" else desk.leave)(name, user)
+                there |= {name} if act == "make" else set()
+
+
+async def test_a_scope_that_nothing_has_changed_is_the_same_object(desk: Desk) -> None:
+    await desk.group("team", "alice")
+    first = await desk.scopes.everything("alice")
+    assert await desk.scopes.everything("alice") is first
+    desk.scopes.changed(50, "elsewhere", ["bob"])
+    assert await desk.scopes.everything("alice") is first
+    desk.scopes.changed(51, "team", ["bob"])
+    assert await desk.scopes.everything("alice") is not first
+
+
+async def test_changes_that_were_told_before_are_passed_over(desk: Desk) -> None:
+    await desk.group("team", "alice")
+    desk.scopes.changed(50, "team", [])
+    first = await desk.scopes.everything("alice")
+    desk.scopes.changed(50, "team", [])
+    desk.scopes.changed(7, "team", [])
+    assert await desk.scopes.everything("alice") is first
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(["bob", "carol", "dora"])), max_size=30))

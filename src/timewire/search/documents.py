@@ -9,13 +9,19 @@ from typing import Any, Final
 import msgspec
 
 from timewire.finding import EVERYONE, Document
-from timewire.model import CONTROL_KINDS, Seq, Stored
+from timewire.model import CONTROL_KINDS, CREATED, EDITED, MEMBERS, RECALLED, Seq, Stored
+from timewire.names import MAX_ID_BYTES
 from timewire.words import words
 
-EDITED: Final = "edited"
-RECALLED: Final = "recalled"
 REVISIONS: Final = frozenset({EDITED, RECALLED})
 """Kinds of messages that change an earlier one of their conversation, named by ``seq``."""
+
+AUDIENCE_KINDS: Final = frozenset({CREATED, MEMBERS, "updated", "banned"})
+"""Kinds of messages that change who may read what of their conversation."""
+
+_CHANGES_AUDIENCE: Final = re.compile(rb'"kind":"(?:created|members|updated|banned)"')
+_KIND_BYTES: Final = 8 * MAX_ID_BYTES
+"""A stored message begins with sender, id and kind."""
 
 TEXT_KEYS: Final = ("text", "title", "name", "caption", "description", "url")
 """Keys of a body whose texts can be searched, in this order."""
@@ -55,6 +61,17 @@ class _Revision(msgspec.Struct):
     body: _Target
 
 
+class _Coming(msgspec.Struct):
+    members: list[str] = []
+    joined: list[str] = []
+
+
+class _AudienceChange(msgspec.Struct):
+    kind: str
+    body: _Coming
+
+
+_audience_decoder = msgspec.json.Decoder(_AudienceChange)
 _revision_decoder = msgspec.json.Decoder(_Revision)
 
 
@@ -66,7 +83,7 @@ def document(message: Stored, audience: Seq, now: int = 0) -> Document | None:
     if not message.payload:
         return None
     stored = _decoder.decode(message.payload)
-    if stored.kind in CONTROL_KINDS or stored.kind in REVISIONS or 0 < stored.expires <= now:
+    if stored.kind in CONTROL_KINDS or 0 < stored.expires <= now:
         return None
     text = text_of(stored.body)
     return Document(
@@ -79,6 +96,7 @@ def document(message: Stored, audience: Seq, now: int = 0) -> Document | None:
         " ".join(words(text)),
         stored.kind in MEDIA_KINDS or isinstance(stored.body.get(MEDIA_KEY), str),
         _mentions(stored.mentions, text),
+        stored.expires,
     )
 
 
@@ -102,6 +120,17 @@ def revised(message: Stored) -> Seq:
     except msgspec.ValidationError:
         return 0
     return revision.body.seq if revision.kind in REVISIONS else 0
+
+
+def audience_change(message: Stored) -> list[str] | None:
+    """Who came into a conversation with a message that changed its readers; None for any other."""
+    if not _CHANGES_AUDIENCE.search(message.payload, 0, _KIND_BYTES):
+        return None
+    try:
+        change = _audience_decoder.decode(message.payload)
+    except msgspec.ValidationError:
+        return None
+    return change.body.members + change.body.joined if change.kind in AUDIENCE_KINDS else None
 
 
 def _mentions(named: Iterable[str], text: str) -> tuple[str, ...]:

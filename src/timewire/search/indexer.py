@@ -16,13 +16,14 @@ from typing import Final
 import msgspec
 import structlog
 
+from timewire.clock import Clock, wall_clock
 from timewire.errors import Retryable, error
 from timewire.finding import Document
 from timewire.index import SearchIndex
 from timewire.log import MessageLog
 from timewire.metrics import INDEX_DOCUMENTS, INDEX_LAG, INDEX_POSITION, INDEX_UNREADABLE
 from timewire.model import Ref, Seq, Stored
-from timewire.search.documents import document, revised
+from timewire.search.documents import audience_change, document, revised
 from timewire.search.scopes import Scopes
 
 PIECE_MESSAGES: Final = 100
@@ -41,6 +42,7 @@ COMMIT_MESSAGES: Final = 10_000
 SHOW_S: Final = 0.2
 """After so long a message is shown, where there is no such hurry or backlog."""
 
+EXPIRY_PAUSE_MS: Final = 60_000
 RETRY_PAUSE_S: Final = 1.0
 MAX_WAIT_S: Final = 10.0
 """How long a search waits for a SeqId."""
@@ -64,7 +66,11 @@ class Progress(msgspec.Struct, frozen=True):
 class Indexer:
     """Follows the log from where the index stands, for as long as ``run`` is running."""
 
-    def __init__(self, log: MessageLog, scopes: Scopes, index: SearchIndex) -> None:
+    def __init__(
+        self, log: MessageLog, scopes: Scopes, index: SearchIndex, clock: Clock = wall_clock
+    ) -> None:
+        self._clock = clock
+        self._expired = 0
         self._log = log
         self._scopes = scopes
         self._index = index
@@ -148,6 +154,7 @@ class Indexer:
                 since = since or monotonic()
                 position = await self._stage(self._index, batch)
                 if await self._is_due(position, position - shown, since):
+                    await self._expire()
                     await self._index.commit(position, self._log.epoch)
                     self._tell()
                     since, shown = 0.0, position
@@ -175,6 +182,13 @@ class Indexer:
         except TimeoutError:
             pass
 
+    async def _expire(self) -> None:
+        """Take out what has expired, now and then; answers leave it out from the moment it does."""
+        now = self._clock()
+        if now - self._expired >= EXPIRY_PAUSE_MS:
+            await self._index.expire(now)
+            self._expired = now
+
     def _tell(self) -> None:
         INDEX_POSITION.set(self.position)
         INDEX_LAG.set(self._log.head - self.position)
@@ -188,6 +202,9 @@ class Indexer:
         for start in range(0, len(batch), PIECE_MESSAGES):
             began = monotonic()
             piece = batch[start : start + PIECE_MESSAGES]
+            for one in piece:
+                if (joined := audience_change(one)) is not None:
+                    self._scopes.changed(one.seq, one.conversation, joined)
             changed, gone = await self._changed(piece)
             pairs = [(one, await self._audience(one)) for one in (*piece, *changed)]
             documents = await asyncio.to_thread(_documents, pairs)
@@ -254,9 +271,10 @@ def _documents(pairs: Sequence[tuple[Stored, Seq]]) -> list[Document]:
     for message, audience in pairs:
         try:
             made = document(message, audience)
-        except (msgspec.MsgspecError, UnicodeError) as problem:
+        except Exception as problem:
+            # One bad message must not end the search of everybody.
             INDEX_UNREADABLE.inc()
-            logger.error("a message cannot be indexed", seq=message.seq, reason=str(problem))
+            logger.error("a message cannot be indexed", seq=message.seq, exc_info=problem)
         else:
             found += [made] if made is not None else []
     return found

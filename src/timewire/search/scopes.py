@@ -5,14 +5,18 @@ message is indexed with the *audience* it was said to, named by the SeqId of the
 user's windows are a set of audiences: no range is compared, and five thousand conversations are
 one look-up of five thousand terms.  A whole conversation is one term; a window over very many
 audiences is a range after all.
+
+A user's scope is kept.  The indexer tells of each change before it shows what was said after it, so
+what is kept is brought up to date by the few changes since, and is never behind the index.
 """
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -32,7 +36,15 @@ MAX_CONVERSATIONS: Final = 50_000
 MAX_CONVERSATIONS_KEPT: Final = 50_000
 """Conversations whose changes are remembered."""
 
-PAGE: Final = 500
+MAX_SHARES_KEPT: Final = 500_000
+"""Conversations in the scopes that are kept, of all users together."""
+
+MAX_CHANGES_KEPT: Final = 10_000
+"""A scope that is older than so many changes is made anew."""
+
+PAGE: Final = 100
+TURN_S: Final = 0.002
+"""How long a scope is made before everybody else has a turn."""
 
 
 class _Changes(msgspec.Struct, frozen=True, gc=False):
@@ -42,12 +54,43 @@ class _Changes(msgspec.Struct, frozen=True, gc=False):
     seqs: tuple[Seq, ...]
 
 
+class _Share(msgspec.Struct, frozen=True):
+    """What a user may find of one conversation: all of it, audiences, and windows."""
+
+    whole: bool = False
+    audiences: tuple[Seq, ...] = ()
+    parts: tuple[Window, ...] = ()
+
+
+class _Kept(msgspec.Struct):
+    """All that a user may find, as of the change ``upto``."""
+
+    upto: Seq
+    shares: dict[str, _Share]
+    scope: Scope
+
+
+class _Change(msgspec.Struct, frozen=True, gc=False):
+    """A message has changed who is in a conversation; ``joined`` may be in it from then on."""
+
+    seq: Seq
+    conversation: str
+    joined: Collection[str]
+
+
+_WHOLE: Final = _Share(whole=True)
+
+
 class Scopes:
     """Finds audiences and scopes, from the directory."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._changes: OrderedDict[str, _Changes] = OrderedDict()
+        self._recent: deque[_Change] = deque(maxlen=MAX_CHANGES_KEPT)
+        self._forgotten: Seq = 0
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._shares_kept = 0
 
     async def audience(self, conversation: str, seq: Seq) -> Seq:
         """The audience that a message is said to; 0 in a conversation that is not known."""
@@ -56,6 +99,17 @@ class Scopes:
             return 0
         changes = self._changes_of(found)
         return changes[max(0, bisect_right(changes, seq) - 1)]
+
+    def changed(self, seq: Seq, conversation: str, joined: Collection[str]) -> None:
+        """A message of the log has changed who is in a conversation; ``joined`` have come in.
+
+        Told in log order, before what comes after it is shown; what was told before is passed over.
+        """
+        if self._recent and seq <= self._recent[-1].seq:
+            return
+        if len(self._recent) == self._recent.maxlen:
+            self._forgotten = self._recent[0].seq
+        self._recent.append(_Change(seq, conversation, joined))
 
     async def seen(self, user: str, messages: Iterable[Stored]) -> list[Stored]:
         """Those of these messages that a user may read and has not hidden, as the user sees them.
@@ -89,42 +143,85 @@ class Scopes:
             raise error("unknown_conversation", conversation=conversation[:300])
         if user not in found.windows:
             raise error("not_member", conversation=conversation)
-        scope = _Growing()
-        self._add(scope, found, _readable(found, user))
-        return scope.done()
+        return _scope({conversation: self._share(found, _readable(found, user))})
 
     async def everything(self, user: str) -> Scope:
         """All conversations that a user is or was in.  Raises ``Invalid`` (too_broad)."""
-        scope = _Growing()
-        after, count = "", 0
+        kept = self._kept.get(user)
+        if kept is None or kept.upto < self._forgotten:
+            kept = await self._make(user)
+        else:
+            await self._bring_up_to_date(user, kept)
+        self._keep(user, kept)
+        return kept.scope
+
+    # -- one user -------------------------------------------------------------------------------
+
+    async def _make(self, user: str) -> _Kept:
+        upto = self._newest()
+        shares: dict[str, _Share] = {}
+        after, began = "", monotonic()
         while True:
             page = await self._directory.memberships(user, after=after, limit=PAGE)
             for mine in page:
-                # Whoever is in one of these is so from its beginning, for ever.
-                if mine.conversation.startswith((DIRECT, SELF)):
-                    scope.whole.add(mine.conversation)
-                elif found := await self._directory.conversation(mine.conversation):
-                    self._add(scope, found, _readable(found, user))
-            count += len(page)
+                shares[mine.conversation] = await self._share_of(user, mine.conversation)
+                if monotonic() - began > TURN_S:
+                    await asyncio.sleep(0)
+                    began = monotonic()
             if len(page) < PAGE:
-                return scope.done()
-            if count >= MAX_CONVERSATIONS:
+                return _Kept(upto, shares, _scope(shares))
+            if len(shares) >= MAX_CONVERSATIONS:
                 raise error("too_broad", "you are in too many conversations; name one to search")
             after = page[-1].conversation
-            await asyncio.sleep(0)
 
-    def _add(self, scope: _Growing, found: Conversation, windows: Iterable[Window]) -> None:
+    async def _bring_up_to_date(self, user: str, kept: _Kept) -> None:
+        upto = self._newest()
+        touched: set[str] = set()
+        for change in reversed(self._recent):
+            if change.seq <= kept.upto:
+                break
+            if change.conversation in kept.shares or user in change.joined:
+                touched.add(change.conversation)
+        if touched:
+            shares = {name: await self._share_of(user, name) for name in touched}
+            kept.shares = kept.shares | shares
+            kept.scope = _scope(kept.shares)
+        kept.upto = max(kept.upto, upto)
+
+    def _keep(self, user: str, kept: _Kept) -> None:
+        before = self._kept.pop(user, None)
+        self._shares_kept += len(kept.shares) - (len(before.shares) if before else 0)
+        self._kept[user] = kept
+        while self._shares_kept > MAX_SHARES_KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            self._shares_kept -= len(oldest.shares)
+
+    def _newest(self) -> Seq:
+        return self._recent[-1].seq if self._recent else 0
+
+    # -- one conversation -----------------------------------------------------------------------
+
+    async def _share_of(self, user: str, name: str) -> _Share:
+        # Whoever is in one of these is so from its beginning, for ever.
+        if name.startswith((DIRECT, SELF)):
+            return _WHOLE
+        found = await self._directory.conversation(name)
+        return self._share(found, _readable(found, user)) if found else _Share()
+
+    def _share(self, found: Conversation, windows: Iterable[Window]) -> _Share:
+        audiences: list[Seq] = []
+        parts: list[Window] = []
         for window in windows:
             if window.joined <= found.created and not window.left:
-                scope.whole.add(found.name)
-                continue
+                return _WHOLE
             changes = self._changes_of(found)
             first = bisect_left(changes, window.joined)
             last = bisect_left(changes, window.left) if window.left else len(changes)
             if last - first <= MAX_AUDIENCES:
-                scope.audiences.update((found.name, seq) for seq in changes[first:last])
+                audiences += changes[first:last]
             else:
-                scope.parts.append((found.name, window))
+                parts.append(window)
+        return _Share(False, tuple(audiences), tuple(parts))
 
     def _changes_of(self, found: Conversation) -> tuple[Seq, ...]:
         known = self._changes.get(found.name)
@@ -138,16 +235,12 @@ class Scopes:
         return known.seqs
 
 
-class _Growing:
-    """A scope that is being put together."""
-
-    def __init__(self) -> None:
-        self.whole: set[str] = set()
-        self.audiences: set[tuple[str, Seq]] = set()
-        self.parts: list[tuple[str, Window]] = []
-
-    def done(self) -> Scope:
-        return Scope(frozenset(self.whole), frozenset(self.audiences), tuple(self.parts))
+def _scope(shares: dict[str, _Share]) -> Scope:
+    return Scope(
+        frozenset(name for name, share in shares.items() if share.whole),
+        frozenset((name, seq) for name, share in shares.items() for seq in share.audiences),
+        tuple((name, window) for name, share in shares.items() for window in share.parts),
+    )
 
 
 def _readable(found: Conversation, user: str) -> list[Window]:

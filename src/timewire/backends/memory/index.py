@@ -41,6 +41,12 @@ class MemoryIndex:
         self._staged |= dict.fromkeys(removed)
         self._staged |= {document.seq: document for document in documents}
 
+    async def expire(self, now: int) -> None:
+        self._check_open()
+        there = self._shown | self._staged
+        over = [seq for seq, one in there.items() if one is not None and 0 < one.expires <= now]
+        self._staged |= dict.fromkeys(over)
+
     async def commit(self, position: Seq, epoch: str) -> None:
         self._check_open()
         for seq, document in self._staged.items():

@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 import msgspec
 import tantivy
-from tantivy import Query
+from tantivy import FieldType, Query
 
-from timewire.backends.tantivy.schema import SCHEMA, SEQ, STATE, register, row, state_row
+from timewire.backends.tantivy.schema import EXPIRES, SCHEMA, SEQ, STATE, register, row, state_row
 from timewire.errors import error
 from timewire.finding import Document
 from timewire.model import Seq
@@ -84,6 +84,16 @@ class Generation:
             raise self._failed(problem) from problem
         self._highest = max(self._highest, *latest, 0) if latest else self._highest
         self._staged = True
+
+    def expire(self, now: int) -> None:
+        """Prepare to take out documents whose life is over by a time."""
+        over = Query.range_query(SCHEMA, EXPIRES, FieldType.Integer, 1, now)
+        if self._staged or self._index.searcher().search(over, 1, count=False).hits:
+            try:
+                self._writing().delete_documents_by_query(over)
+            except (ValueError, OSError) as problem:
+                raise self._failed(problem) from problem
+            self._staged = True
 
     def commit(self, position: Seq, epoch: str) -> None:
         """Show what was staged, and move the position."""

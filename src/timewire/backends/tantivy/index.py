@@ -109,6 +109,10 @@ class TantivyIndex:
             raise error("batch_too_large", limit=MAX_STAGE_DOCUMENTS)
         await self._threads.write(lambda: generation.stage(documents, removed))
 
+    async def expire(self, now: int) -> None:
+        generation = self._open_generation()
+        await self._threads.write(lambda: generation.expire(now))
+
     async def commit(self, position: Seq, epoch: str) -> None:
         generation = self._open_generation()
         await self._threads.write(lambda: generation.commit(position, epoch))

@@ -31,6 +31,7 @@ WEIGHT: Final = "weight"
 CONVERSATION: Final = "conversation"
 CONVERSATION_MARK: Final = "conversation_mark"
 AUDIENCE_SEQ: Final = "audience_seq"
+EXPIRES: Final = "expires"
 STATE: Final = "state"
 _AUDIENCE: Final = "audience"
 _SENDER: Final = "sender"
@@ -54,6 +55,7 @@ def _schema() -> tantivy.Schema:
     make.add_integer_field(WEIGHT, fast=True)
     make.add_integer_field(CONVERSATION_MARK, fast=True)
     make.add_integer_field(AUDIENCE_SEQ, fast=True)
+    make.add_integer_field(EXPIRES, fast=True)
     make.add_text_field(STATE, stored=True, tokenizer_name="raw", index_option="basic")
     return make.build()
 
@@ -92,6 +94,8 @@ def row(document: Document) -> tantivy.Document:
     made.add_integer(WEIGHT, min(RECENCY + document.seq, MAX_SEQ))
     made.add_integer(CONVERSATION_MARK, mark(document.conversation))
     made.add_integer(AUDIENCE_SEQ, document.audience)
+    if document.expires:
+        made.add_integer(EXPIRES, document.expires)
     for user in document.mentions:
         made.add_text(_MENTIONS, user)
     if document.media:

@@ -54,6 +54,7 @@ DOCUMENTS = st.builds(
     words=TEXTS.map(words).map(" ".join),
     media=st.booleans(),
     mentions=st.lists(USERS, max_size=2).map(tuple),
+    expires=st.sampled_from([0, 0, 0, 10, 30]),
 )
 WINDOWS = st.builds(Window, SEQS, st.one_of(st.just(0), SEQS))
 SCOPES = st.builds(
@@ -99,6 +100,12 @@ class IndexMachine(Machine):
         """Stage on both."""
         for index in (self.backend, self.model):
             self.run(index.stage(documents, removed))
+
+    @rule(now=st.integers(1, 40))
+    def expire(self, now: int) -> None:
+        """The life of some is over."""
+        for index in (self.backend, self.model):
+            self.run(index.expire(now))
 
     @rule()
     def commit(self) -> None:

@@ -259,6 +259,26 @@ class IndexContract(Contract[IndexPlace]):
                 await fill(store, document(store.position + 1, f"x y {turn}"))
             assert paged == whole
 
+    async def test_what_has_expired_is_taken_out(self, store: SearchIndex) -> None:
+        await fill(
+            store,
+            document(1, "x", expires=100),
+            document(2, "x", expires=101),
+            document(3, "x"),
+            document(4, "x", expires=50),
+        )
+        await store.expire(40)
+        await store.commit(5, EPOCH)
+        assert await seqs(store, wanted("x")) == [1, 2, 3, 4]
+        await store.expire(100)
+        assert await seqs(store, wanted("x")) == [1, 2, 3, 4]
+        await store.commit(6, EPOCH)
+        assert await seqs(store, wanted("x")) == [2, 3]
+        await store.stage([document(7, "x", expires=100), document(8, "x", expires=300)])
+        await store.expire(200)
+        await store.commit(8, EPOCH)
+        assert await seqs(store, wanted("x")) == [3, 8]
+
     async def test_shares_are_rough(self, store: SearchIndex) -> None:
         await fill(store, *(document(n, "common rare" if n == 7 else "common") for n in range(100)))
         common, rare, both, none = await store.shares(
@@ -319,6 +339,7 @@ class IndexContract(Contract[IndexPlace]):
         for act in (
             store.stage([]),
             store.commit(1, EPOCH),
+            store.expire(1),
             store.search(Inquiry(wanted("x"), TEAM), limit=1),
             store.shares([phrase("x")]),
             store.renew(),
