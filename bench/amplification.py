@@ -1,7 +1,7 @@
 """Real chat, delivered three ways: into how many writes and reads does a message turn?
 
     python -m bench.amplification examples/data
-    python -m bench.amplification LOGS --docs docs/FANOUT.md --plot docs/fanout.svg
+    python -m bench.amplification examples/data --docs docs/FANOUT.md --plot docs/fanout.svg
 
 Each log is a channel; all run at the same time.  Logs name people who were there on one day only,
 so the same people are put into all channels: of each, the one who wrote most is the same user, and

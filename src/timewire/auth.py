@@ -93,6 +93,13 @@ def find_admin_key(config: Config, directory: Path) -> str:
     return _find(config.admin_key, directory / ADMIN_KEY_FILE)
 
 
+def load_key(path: Path) -> str:
+    """The key in a file, made when missing.  Raises ``Unusable`` (directory_unusable)."""
+    if not path.exists():
+        _make_key(path)
+    return _read_key(path)
+
+
 def _find(given: str, path: Path) -> str:
     if not given and not path.exists():
         reason = f"no {path.name} in {path.parent}: no server has run there yet"

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import remote, searching, showing
+from timewire import hooks, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
@@ -327,3 +327,4 @@ for _command in (
     searching.reindex,
 ):
     app.command()(_command)
+app.add_typer(hooks.app, name="webhooks")

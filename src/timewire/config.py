@@ -23,11 +23,13 @@ MIN_KEYS_DAYS: Final = 30
 ENVELOPE_BYTES: Final = 4096
 """What a frame may hold around a body: names, ids, the brackets."""
 
-SECRETS: Final = frozenset({"secret", "admin_key"})
+SECRETS: Final = frozenset({"secret", "admin_key", "webhook_secret"})
 """Keys whose values are never shown, and not taken from the command line, which others can see."""
 
 Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...]
 MediaTypes = tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+*-]+)\Z")], ...]
+Urls = tuple[Annotated[str, Meta(pattern=r"^https?://[^\s,]+\Z")], ...]
+WebhookEvents = tuple[Literal["message", "change", "offline"], ...]
 _POLICY: Final = r"^(adaptive|write|read|[A-Za-z_][\w.]*:[A-Za-z_]\w*)\Z"
 _SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
 
@@ -254,6 +256,50 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    webhooks: Annotated[
+        Urls,
+        Meta(
+            description="Addresses that are told what happens, such as "
+            "`https://app.example.com/timewire`; see docs/WEBHOOKS.md."
+        ),
+    ] = ()
+    webhook_events: Annotated[
+        WebhookEvents,
+        Meta(
+            description="What they are told: `message` what is said, `change` what happens to "
+            "messages, groups and members, `offline` for whom a push notification is due."
+        ),
+    ] = ("message", "offline")
+    webhook_secret: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^whsec_\S+( whsec_\S+)*\Z",
+            description="What signs the requests: `whsec_` and base64 of 24 bytes or more; several "
+            "with spaces between. Empty: one is made and kept in the data directory, in "
+            "`webhook-key`; `timewire webhooks secret` shows it.",
+        ),
+    ] = ""
+    webhook_attempts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="How often an event is tried before it is parked; the pauses grow from "
+            "half a second to five minutes.",
+        ),
+    ] = 12
+    webhook_timeout_s: Annotated[
+        float, Meta(gt=0, le=300, description="An endpoint must have answered within this time.")
+    ] = 10.0
+    webhooks_per_second: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Most requests a second to one endpoint. What is more waits in the log.",
+        ),
+    ] = 500
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
     ] = "info"
@@ -280,6 +326,7 @@ SECTIONS: Final = {
     "media_mb": "Media",
     "sends_in_flight": "Connections",
     "origins": "Access",
+    "webhooks": "Webhooks",
     "log_level": "Logs",
 }
 """The first key of each section of the documentation -> the section's heading."""
@@ -339,6 +386,10 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+_ANY_SECRET: Final = f"expected {MIN_SECRET_CHARS} characters or more, no spaces"
+_SECRET_FORMS: Final = {"webhook_secret": "expected `whsec_` and 32 characters or more of base64"}
+
+
 def _convert(key: str, value: Any, source: str, *, strict: bool) -> Any:
     """The checked value of one key.  ``strict``: the source has types, so no number from text."""
     if key not in _FIELDS:
@@ -363,10 +414,7 @@ def _unknown(key: str, source: str) -> Exception:
 def _bad(key: str, value: Any, source: str, reason: str) -> Exception:
     shown, expected = repr(value), reason[:1].lower() + reason[1:]
     if key in SECRETS:
-        shown, expected = (
-            "(not shown)",
-            f"expected {MIN_SECRET_CHARS} characters or more, no spaces",
-        )
+        shown, expected = "(not shown)", _SECRET_FORMS.get(key, _ANY_SECRET)
     elif key == "origins":
         expected = "expected `*` or origins like `https://chat.example.com`, without a path"
     elif key == "media_types":

@@ -167,6 +167,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),
     "search_off": (NotFound, "this server does not search; set `search` to `on`"),
+    "unknown_endpoint": (NotFound, "no such webhook endpoint; see `timewire webhooks list`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # media

@@ -62,3 +62,12 @@ SEARCH_SECONDS: Final = Histogram(
     "From question to answer, without waiting for the index",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
+WEBHOOK_REQUESTS: Final = Counter(
+    "timewire_webhook_requests", "Requests to webhook endpoints, and parked events", ["outcome"]
+)
+WEBHOOK_LAG: Final = Gauge(
+    "timewire_webhook_lag_messages", "Messages that an endpoint has not been told", ["endpoint"]
+)
+WEBHOOK_PARKED: Final = Gauge(
+    "timewire_webhook_parked_events", "Events that an endpoint would not take", ["endpoint"]
+)

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from timewire import remote, showing
+from timewire import admin, remote, showing
 from timewire.auth import find_admin_key
 from timewire.config import load
-from timewire.errors import CODES, error
+from timewire.errors import error
 
 if TYPE_CHECKING:
     from timewire.client import Client, Hit
@@ -37,11 +37,6 @@ class _State(msgspec.Struct):
     head: int
     rebuilt: int | None
     rebuilds: int
-
-
-class _Refusal(msgspec.Struct):
-    code: str
-    message: str
 
 
 Order = Literal["newest", "oldest", "best"]
@@ -186,23 +181,4 @@ async def _watch(url: str, key: str) -> None:
 
 
 async def _call(method: str, url: str, key: str) -> _State:
-    import aiohttp
-
-    address = url.rstrip("/") + "/v1/search/index"
-    try:
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session,
-            session.request(method, address) as response,
-        ):
-            body = await response.read()
-    except (aiohttp.ClientError, OSError) as problem:
-        raise error("not_connected", reason=str(problem)) from None
-    try:
-        if response.status == 200:
-            return msgspec.json.decode(body, type=_State)
-        refusal = msgspec.json.decode(body, type=_Refusal)
-    except msgspec.DecodeError:
-        raise error("not_connected", reason=f"{url} is no server of Timewire") from None
-    if refusal.code in CODES:
-        raise error(refusal.code, refusal.message)
-    raise error("not_connected", reason=refusal.message)
+    return await admin.call(method, url, "/v1/search/index", key, _State)

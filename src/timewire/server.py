@@ -43,6 +43,7 @@ from timewire.send import Sender
 from timewire.signals import Signals
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
+from timewire.webhooks import Webhooks
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -114,9 +115,8 @@ class Server:
             schemas=schemas,
             media=access,
         )
-        self._fanout, self._modes, self._sync = _delivery(
-            store, self._bus, policy or policies.configured(config), clock
-        )
+        policy = policy or policies.configured(config)
+        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
@@ -124,6 +124,7 @@ class Server:
         self._index = index
         self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
+        self._webhooks = _webhooks(config, store, self._hub, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -149,6 +150,7 @@ class Server:
             answer=self._answer,
             indexer=self._indexer,
             attachments=self._attachments,
+            webhooks=self._webhooks,
         )
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=config.drain_s
@@ -213,6 +215,8 @@ class Server:
         self._run(self._fanout.run())
         if self._indexer is not None:
             self._run(self._indexer.run())
+        if self._webhooks is not None:
+            self._run(self._webhooks.run())
         # A device may hold a position that a crash took back from fan-out: reach it first.
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
@@ -400,6 +404,13 @@ def _search(
     scopes = Scopes(store.directory)
     indexer = Indexer(store.log, scopes, index, clock)
     return indexer, Searcher(index, indexer, scopes, store.log, clock)
+
+
+def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:
+    """What tells the product's servers, when there are any to be told."""
+    if not config.webhooks:
+        return None
+    return Webhooks(config, store.log, store.directory, lambda user: bool(hub.of(user)), clock)
 
 
 def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from timewire.backends.memory import MemoryIndex, MemoryStore
 from timewire.backends.tantivy import TantivyIndex
-from timewire.errors import TimewireError
+from timewire.errors import Retryable, TimewireError
 from timewire.index import SearchIndex
 from timewire.model import (
     Change,
@@ -28,6 +28,9 @@ from timewire.model import (
 )
 from timewire.protocol import Search, SearchPage
 from timewire.search import Indexer, Scopes, Searcher
+
+PATIENCE = 12
+"""How often the index is waited for, each time as long as a search does."""
 
 
 class Desk:
@@ -114,8 +117,11 @@ class Desk:
     # -- searching ------------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Have everything indexed."""
-        await self.indexer.reached(self.store.log.head)
+        """Have everything indexed, however busy the machine is."""
+        for _ in range(PATIENCE):
+            with suppress(Retryable):
+                return await self.indexer.reached(self.store.log.head)
+        raise AssertionError(self.indexer.progress())
 
     async def page(self, user: str = "alice", text: str = "", **query: Any) -> SearchPage:
         return await self.searcher.answer(user, Search("s", text, **query))

@@ -1,4 +1,4 @@
-"""Real chat: a day of IRC and dialogues in Chinese, Japanese, Korean and Thai.
+"""Real chat: twelve days of IRC, and dialogues in Chinese, Japanese, Korean and Thai.
 
 What must be found was looked up by hand, and stands here.
 """
@@ -6,7 +6,8 @@ What must be found was looked up by hand, and stands here.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +18,53 @@ from timewire.backends.tantivy import TantivyIndex
 
 from .conftest import Desk
 
-IRC = Path(__file__).parents[2] / "examples" / "data" / "ubuntu-irc-2004-12-25.txt"
+IRC = Path(__file__).parents[2] / "examples" / "data"
 DIALOGUES = Path(chatterbot_corpus.__file__).parent / "data"
 _SAID = re.compile(r"\[\d\d:\d\d\] <([^>]+)> (.*)")
 _LINE = re.compile(r"\s*-\s+(?:-\s+)?(.+)")
 
 
 class Shelf(Desk):
-    """A desk with a corpus on it.  ``lines``: SeqId -> the line in its file."""
+    """A desk with corpora on it.  ``lines``: SeqId -> corpus and the number of the line in it."""
 
-    lines: dict[int, int]
+    lines: dict[int, tuple[str, int]]
 
-    async def numbers(self, text: str, **query: Any) -> list[int]:
-        """The lines that are found."""
-        found = await self.find("alice", text, limit=100, conversation="corpus", **query)
-        return [self.lines[seq] for seq in found]
+    async def put(self, name: str, said: Iterable[tuple[int, str, str]]) -> None:
+        """Have lines said in a conversation: number, speaker, text."""
+        await self.group(name, "alice")
+        for number, speaker, text in said:
+            self.lines[await self.say(text, name, speaker)] = name, number
+
+    async def numbers(self, text: str, **query: Any) -> dict[str, list[int]]:
+        """The lines that are found, by corpus."""
+        found: dict[str, list[int]] = {}
+        for seq in await self.find("alice", text, limit=100, **query):
+            name, number = self.lines[seq]
+            found.setdefault(name, []).append(number)
+        return found
 
 
-async def put(shelf: Shelf, said: list[tuple[int, str, str]]) -> None:
-    """Have lines said: number, speaker, text."""
-    await shelf.group("corpus", "alice")
-    shelf.lines = {}
-    for number, speaker, text in said:
-        shelf.lines[await shelf.say(text, "corpus", speaker)] = number
-    await shelf.settle()
+@asynccontextmanager
+async def shelf_in(directory: Path) -> AsyncIterator[Shelf]:
+    async with Shelf(await TantivyIndex.open(directory)).running() as shelf:
+        assert isinstance(shelf, Shelf)
+        shelf.lines = {}
+        yield shelf
 
 
 @pytest.fixture
 async def irc(tmp_path: Path) -> AsyncIterator[Shelf]:
-    lines = IRC.read_text("utf-8").splitlines()
-    said = [
-        (number, match[1], match[2])
-        for number, line in enumerate(lines, 1)
-        if (match := _SAID.match(line))
-    ]
-    async with Shelf(await TantivyIndex.open(tmp_path)).running() as shelf:
-        assert isinstance(shelf, Shelf)
-        await put(shelf, said)
+    """Twelve days, each a conversation of the name of its date."""
+    async with shelf_in(tmp_path) as shelf:
+        for day in sorted(IRC.glob("ubuntu-irc-*.txt")):
+            lines = day.read_text("utf-8").splitlines()
+            said = (
+                (n, match[1], match[2])
+                for n, line in enumerate(lines, 1)
+                if (match := _SAID.match(line))
+            )
+            await shelf.put(day.stem.removeprefix("ubuntu-irc-"), said)
+        await shelf.settle()
         yield shelf
 
 
@@ -61,18 +72,20 @@ async def irc(tmp_path: Path) -> AsyncIterator[Shelf]:
 async def dialogues(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
     """The dialogues of one file: ``language/topic``."""
     lines = (DIALOGUES / f"{request.param}.yml").read_text("utf-8").splitlines()
-    said = [
-        (number, "alice", match[1].strip("'\""))
-        for number, line in enumerate(lines, 1)
-        if (match := _LINE.match(line))
-    ]
-    async with Shelf(await TantivyIndex.open(tmp_path)).running() as shelf:
-        assert isinstance(shelf, Shelf)
-        await put(shelf, said)
+    async with shelf_in(tmp_path) as shelf:
+        said = (
+            (n, match[1].strip("'\""))
+            for n, line in enumerate(lines, 1)
+            if (match := _LINE.match(line))
+        )
+        await shelf.put("corpus", ((number, "alice", text) for number, text in said))
+        await shelf.settle()
         yield shelf
 
 
-IRC_TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
+FIRST, LAST = "2004-12-25", "2015-10-19"
+
+DAY_TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("vlc", {}, [4, 15]),
     ("VLC", {}, [4, 15]),
     ("subversion", {}, [2, 97]),
@@ -92,9 +105,48 @@ IRC_TABLE: list[tuple[str, dict[str, Any], list[int]]] = [
     ("christmas", {}, []),
 ]
 
+TWELVE_DAYS_TABLE: list[tuple[str, dict[str, Any], dict[str, list[int]]]] = [
+    ("ndiswrapper", {}, {"2005-10-07": [901, 904, 906], "2007-02-15": [1007, 1147, 1162]}),
+    ("NDISwrapper -edgy", {"conversation": "2007-02-15"}, {"2007-02-15": [1147, 1162]}),
+    (
+        '"kernel panic"',
+        {},
+        {"2005-10-07": [84, 117], "2006-05-15": [462, 481, 491, 1238]},
+    ),
+    ('"kernel panic"', {"sender": "roy"}, {"2006-05-15": [462, 481]}),
+    ("virtualbox", {"sender": "OerHeks"}, {LAST: [66, 72]}),
+    ("systemd", {}, {"2012-02-03": [1019], LAST: [120]}),
+    ("systemd upstart", {}, {"2012-02-03": [1019]}),
+    ("Segfault_", {"sender": "badbodh"}, {LAST: [725, 736, 762]}),
+    ("извините", {}, {"2010-08-29": [188]}),
+    ("ПОЖАЛУЙСТА", {}, {"2010-08-29": [192]}),
+    ("大家", {}, {LAST: [71]}),
+    ("中文", {}, {LAST: [74]}),
+    ("文中", {}, {}),
+    (
+        "español",
+        {},
+        {
+            "2009-05-08": [30, 189],
+            "2010-08-29": [835, 845],
+            "2012-02-03": [669, 673],
+            "2014-01-08": [709],
+        },
+    ),
+    ("hable espanol", {}, {"2010-08-29": [835], "2012-02-03": [669]}),
+    ("uslugi", {}, {"2012-02-03": [919]}),
+    ("хорошо", {}, {}),
+]
+
 
 async def test_a_day_of_irc(irc: Shelf) -> None:
-    for text, query, lines in IRC_TABLE:
+    for text, query, lines in DAY_TABLE:
+        found = await irc.numbers(text, conversation=FIRST, **query)
+        assert found == ({FIRST: lines} if lines else {}), text
+
+
+async def test_twelve_days_of_irc(irc: Shelf) -> None:
+    for text, query, lines in TWELVE_DAYS_TABLE:
         assert await irc.numbers(text, **query) == lines, text
 
 
@@ -135,4 +187,6 @@ async def test_dialogues(
         numbers = (
             [n for n in said if expected in lines[n - 1]] if isinstance(expected, str) else expected
         )
-        assert await dialogues.numbers(question) == numbers, question
+        assert await dialogues.numbers(question) == ({"corpus": numbers} if numbers else {}), (
+            question
+        )

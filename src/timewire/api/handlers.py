@@ -17,7 +17,17 @@ from timewire.api.edge import Headers, answer, errors, read, refusal
 from timewire.api.files import Files
 from timewire.api.openapi import document
 from timewire.api.readiness import Watch
-from timewire.api.routes import ROUTES, Health, Poll, Route, Synced, Token, TokenRequest
+from timewire.api.routes import (
+    ROUTES,
+    EndpointList,
+    Health,
+    Poll,
+    Replay,
+    Route,
+    Synced,
+    Token,
+    TokenRequest,
+)
 from timewire.api.waiters import Waiters
 from timewire.attachments import Attachments
 from timewire.auth import Keys, mint
@@ -36,6 +46,7 @@ from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer
 from timewire.sync import CursorLost, Pulled, Sync
+from timewire.webhooks import Webhooks
 
 
 class Api:
@@ -56,6 +67,7 @@ class Api:
         answer: Answer,
         indexer: Indexer | None,
         attachments: Attachments,
+        webhooks: Webhooks | None,
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -65,6 +77,7 @@ class Api:
         self._sync = sync
         self._answer = answer
         self._indexer = indexer
+        self._webhooks = webhooks
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._files = Files(attachments, self._callers, self._rates, clock)
@@ -96,6 +109,8 @@ class Api:
             "token": self._token,
             "index": self._index,
             "reindex": self._reindex,
+            "webhooks": self._endpoints,
+            "replay": self._replay,
             "health": self._health,
             "ready": self._ready,
             "metrics": self._metrics,
@@ -180,6 +195,20 @@ class Api:
         if self._indexer is None:
             raise error("search_off")
         return self._indexer
+
+    # -- webhooks -------------------------------------------------------------------------------
+
+    async def _endpoints(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(EndpointList(list(self._webhooks.states() if self._webhooks else ())))
+
+    async def _replay(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        asked = await read(request, Replay)
+        if self._webhooks is None:
+            raise error("unknown_endpoint", known=[])
+        self._webhooks.replay(asked.endpoint, asked.since)
+        return answer(EndpointList(list(self._webhooks.states())))
 
     # -- operation and documentation ------------------------------------------------------------
 

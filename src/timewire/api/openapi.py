@@ -56,6 +56,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "block": {"id": "27ce81", "user": "eve"},
     "settings": {"id": "d90b11", "presence": "nobody"},
     "token": {"user": "alice", "life_s": 3600},
+    "replay": {"endpoint": "app.example.com/timewire", "since": 4711},
 }
 """A body for every route that takes one."""
 

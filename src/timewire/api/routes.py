@@ -50,6 +50,7 @@ from timewire.protocol import (
     SearchPage,
 )
 from timewire.search.indexer import Progress
+from timewire.webhooks import EndpointState
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
@@ -124,6 +125,19 @@ class Readiness(msgspec.Struct, frozen=True):
     position: Seq
 
 
+class EndpointList(msgspec.Struct, frozen=True):
+    """The webhook endpoints, and how far each has come."""
+
+    endpoints: list[EndpointState]
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """Tell an endpoint again (empty: all): what is parked, or everything from the SeqId on."""
+
+    endpoint: str = ""
+    since: Annotated[Seq, Meta(ge=1)] | None = None
+
+
 Access = Literal["user", "admin", "anyone"]
 """``user``: a user's token, or the admin key with ``as``; ``admin``: the admin key."""
 
@@ -136,6 +150,8 @@ Does = Literal[
     "token",
     "index",
     "reindex",
+    "webhooks",
+    "replay",
     "health",
     "ready",
     "metrics",
@@ -297,6 +313,28 @@ ROUTES: Final = (
         None,
         Progress,
         "Make the search index anew, while the old one answers",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks",
+        "webhooks",
+        "webhooks",
+        None,
+        EndpointList,
+        "How far webhook endpoints have come, and what they would not take",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/replay",
+        "replay",
+        "replay",
+        Replay,
+        EndpointList,
+        "Tell a webhook endpoint again what was parked, or all from a SeqId on",
         "Operation",
         "admin",
     ),

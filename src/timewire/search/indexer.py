@@ -33,6 +33,9 @@ REST: Final = 2.0
 BUSY_REST: Final = 6.0
 """The rest after a piece, in times of what the piece has taken; longer while the server is busy."""
 
+MAX_REST_S: Final = 0.1
+"""A piece that took long because the machine is busy is no reason to rest for long."""
+
 BUSY_S: Final = 0.004
 """When a rest ends so late, others have much to do."""
 
@@ -215,7 +218,8 @@ class Indexer:
 
     async def _rest(self, worked: float) -> None:
         """Leave time to everybody else."""
-        until = monotonic() + worked * (BUSY_REST if self._busy else REST)
+        rest = worked * (BUSY_REST if self._busy else REST)
+        until = monotonic() + min(rest, MAX_REST_S)
         await asyncio.sleep(until - monotonic())
         self._busy = monotonic() - until > BUSY_S
 

@@ -1,0 +1,92 @@
+"""What webhooks remember over restarts: how far each endpoint has come, and what it would not take.
+
+One small file, written whole and renamed into place, so that a position and what was parked before
+it become durable together.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from timewire.errors import error
+from timewire.model import Seq
+
+FILE: Final = "webhooks.json"
+MAX_PARKED: Final = 1000
+"""Events of one endpoint that may be parked; beyond it the endpoint waits for the one it is at."""
+
+
+class Parked(msgspec.Struct, omit_defaults=True):
+    """An event that an endpoint has not taken: of which message, how often tried, and why not."""
+
+    id: str
+    type: str
+    seq: Seq
+    attempts: int
+    reason: str
+    time: int
+
+
+class Progress(msgspec.Struct):
+    """One endpoint: everything up to ``position`` was delivered or is parked."""
+
+    epoch: str
+    position: Seq
+    parked: list[Parked] = []
+
+
+class Ledger:
+    """The progress of all endpoints, by name.  Those that are configured no more are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = read_progress(path)
+
+    def progress(self, name: str, epoch: str, head: Seq) -> Progress:
+        """How far an endpoint has come; a new one begins at the log's head.
+
+        In a log of another life it goes on from where both can agree, and tells some things twice.
+        """
+        known = self._kept.get(name)
+        if known is None:
+            known = self._kept[name] = Progress(epoch, head)
+        elif known.epoch != epoch:
+            known.parked = [one for one in known.parked if one.seq <= head]
+            for one in known.parked:
+                one.id = epoch + one.id.removeprefix(known.epoch)
+            known.epoch = epoch
+        known.position = min(known.position, head)
+        return known
+
+    def encode(self) -> bytes:
+        """What is to be written."""
+        return msgspec.json.format(msgspec.json.encode(self._kept))
+
+    def write(self, data: bytes) -> None:
+        """Make it durable.  Blocks; the caller has only one such call under way."""
+        draft = self._path.with_suffix(".new")
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def read_progress(path: Path) -> dict[str, Progress]:
+    """The progress of all endpoints as a file has it.  Raises ``Unusable`` (directory_unusable)."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Progress])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError, UnicodeError) as problem:
+        reason = f"cannot read {path}: {problem}"
+        raise error("directory_unusable", reason, path=str(path)) from None
