@@ -5,6 +5,7 @@ PY     := $(VENV)/bin/python
 PYTHON ?= python3.11
 LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.stamp
+NODE   := node_modules/.stamp
 
 # Processes for the parallel part of the tests; 0 runs everything in one process.
 JOBS ?= 2
@@ -29,22 +30,31 @@ $(STAMP): $(LOCKED) pyproject.toml
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# The same for Node: exact versions, each checked by its hash.
+$(NODE): package-lock.json package.json sdk/typescript/package.json
+	@command -v npm >/dev/null || { echo "Timewire's TypeScript needs Node 20 and npm." >&2; exit 1; }
+	npm ci --no-progress --loglevel=error
+	@touch $@
+
 # Tests marked `serial` measure time or want the machine for themselves: they run
 # after the others, alone. Exit status 5 of pytest means that there are none.
-test: setup ## all tests
+test: setup $(NODE) ## all tests
 	$(PY) -m pytest tests -n $(JOBS) -m "not serial"
 	$(PY) -m pytest tests -m serial || test $$? -eq 5
+	npm test --silent
 
-check: setup ## format, lint, types, layers, tidiness
+check: setup $(NODE) ## format, lint, types, layers, tidiness
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(VENV)/bin/basedpyright
 	$(VENV)/bin/lint-imports
 	$(PY) -m pytest -q tests/test_tidy.py
+	npm run check --silent
 
-format: setup ## rewrite the code in the house format
+format: setup $(NODE) ## rewrite the code in the house format
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
+	npm run format --silent
 
 demo: setup ## a short tour with a real server
 	$(PY) examples/demo/run.py
@@ -64,10 +74,11 @@ soak: setup ## the long runs: crash after crash, then growth; SOAK_ARGS go to th
 UV_COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock: setup ## solve the dependencies anew, to the newest versions
+lock: setup $(NODE) ## solve the dependencies anew, to the newest versions
 	$(UV_COMPILE) --upgrade -o requirements/runtime.lock
 	$(UV_COMPILE) --upgrade --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	npm update --package-lock-only --silent
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) node_modules sdk/typescript/dist build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -29,6 +29,8 @@ COMMANDS = [
         "chat",
     ),
     "reindex",
+    "backup",
+    "restore",
 ]
 
 

@@ -14,6 +14,10 @@ import timewire
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src" / "timewire").rglob("*.py"))
+MADE = "protocol.ts"
+TYPESCRIPT = sorted(
+    path for path in (ROOT / "sdk" / "typescript" / "src").glob("*.ts") if path.name != MADE
+)
 
 MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70
@@ -22,7 +26,7 @@ EXPORTS_MAX = 20
 # Each pattern is spelt so that it does not match itself.
 LEFTOVERS = re.compile(
     r"\bTO[D]O\b|\bFIX[M]E\b|\bX[X]X\b|pytest\.(mark\.)?ski[p]|importorski[p]"
-    r"|xfai[l]|NotImplemente[d]Error"
+    r"|xfai[l]|NotImplemente[d]Error|(test|it|describe)\.(ski[p]|onl[y]|tod[o])\b"
 )
 MACHINE_PATHS = re.compile(rb"(?<![\w.])/(?:root|work|home/[\w.-]+)/")
 REGISTRY_HOSTS = re.compile(rb"pypi\.[o]rg|pythonhosted\.[o]rg|registry\.npmj[s]|npmmirro[r]")
@@ -99,11 +103,21 @@ def test_module_is_small_and_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(tree)
 
 
+@pytest.mark.parametrize("path", TYPESCRIPT, ids=relative)
+def test_typescript_module_is_small_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MODULE_LINES_MAX
+    assert text.startswith("/**")
+
+
 def test_nothing_is_left_for_later() -> None:
-    tests = sorted((ROOT / "tests").rglob("*.py"))
+    tests = [
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "sdk" / "typescript" / "tests").rglob("*.ts"),
+    ]
     found = [
         f"{relative(path)}:{number}: {line.strip()}"
-        for path in SOURCES + tests
+        for path in (*SOURCES, *TYPESCRIPT, *sorted(tests))
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if LEFTOVERS.search(line)
     ]

@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["tests/**/*.test.ts"],
+    // A shared machine is sometimes slow; that says nothing about the code.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    poolOptions: { forks: { maxForks: 2 } },
+  },
+});
