@@ -30,8 +30,6 @@ COMMANDS = [
         "chat",
     ),
     "reindex",
-    "backup",
-    "restore",
 ]
 
 
