@@ -30,6 +30,8 @@ COMMANDS = [
         "chat",
     ),
     "reindex",
+    "backup",
+    "restore",
 ]
 
 

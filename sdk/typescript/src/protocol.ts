@@ -29,9 +29,9 @@ export const ERROR_KINDS = {
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
-    "damaged",
+    "damaged backup_damaged",
   unusable:
-    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config closed",
+    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config no_backup backup_running directory_not_empty closed",
 } as const;
 
 export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";
