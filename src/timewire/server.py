@@ -104,6 +104,7 @@ class Server:
         self.config = config
         self.keys = keys
         self.url = ""
+        self._ring = keys.ring(config)
         self._store = store
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
@@ -295,7 +296,7 @@ class Server:
         return await self._searcher.answer(user, query)
 
     def _verify(self, token: str, device: str | None) -> Claims:
-        return verify(self.keys.secret, token, device, self._clock())
+        return verify(self._ring, token, device, self._clock())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

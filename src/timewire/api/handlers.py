@@ -72,6 +72,7 @@ class Api:
         snapshots: Snapshots,
     ) -> None:
         self._keys = keys
+        self._audience = config.audience
         self._clock = clock
         self._log = log
         self._hub = hub
@@ -181,7 +182,12 @@ class Api:
         asked = await read(request, TokenRequest)
         now = self._clock()
         token = mint(
-            self._keys.secret, asked.user, asked.device, life_s=asked.life_s, clock=lambda: now
+            self._keys.secret,
+            asked.user,
+            asked.device,
+            life_s=asked.life_s,
+            audience=self._audience,
+            clock=lambda: now,
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
 
