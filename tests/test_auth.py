@@ -6,9 +6,11 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.keys import jwk_set, oct_key, public_key
 from timewire.auth import (
     CLOCK_SKEW_S,
     MAX_TOKEN_BYTES,
@@ -22,9 +24,11 @@ from timewire.auth import (
 )
 from timewire.config import Config
 from timewire.errors import Forbidden, Invalid, Unusable
+from timewire.keyring import Keyring
 
 SECRET = "s" * 32
 OTHER = "o" * 32
+RING = Keyring(SECRET)
 NOW_S = 1_800_000_000
 NOW_MS = NOW_S * 1000
 
@@ -41,7 +45,7 @@ def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
 
 def refusal(presented: str, device: str | None = "laptop", now_ms: int = NOW_MS) -> str:
     with pytest.raises(Forbidden) as caught:
-        verify(SECRET, presented, device, now_ms)
+        verify(RING, presented, device, now_ms)
     return caught.value.code
 
 
@@ -50,11 +54,14 @@ def refusal(presented: str, device: str | None = "laptop", now_ms: int = NOW_MS)
 
 def test_a_token_says_who_its_user_is() -> None:
     presented = mint(SECRET, "alice", life_s=60, clock=clock)
-    assert verify(SECRET, presented, "laptop", NOW_MS) == Claims("alice", None, NOW_S + 60)
+    claims = verify(RING, presented, "laptop", NOW_MS)
+    assert claims == Claims("alice", None, NOW_S + 60, NOW_MS, claims.id)
+    assert len(claims.id) == 16
+    assert verify(RING, token(), "laptop", NOW_MS) == Claims("alice", None, NOW_S + 60, 0, "")
 
 
 def test_a_token_lives_thirty_days_unless_told_otherwise() -> None:
-    claims = verify(SECRET, mint(SECRET, "alice", clock=clock), "laptop", NOW_MS)
+    claims = verify(RING, mint(SECRET, "alice", clock=clock), "laptop", NOW_MS)
     assert claims.expires_s == NOW_S + TOKEN_LIFE_S == NOW_S + 30 * 86_400
 
 
@@ -62,12 +69,12 @@ def test_a_token_made_now_is_valid_now() -> None:
     import time
 
     presented = mint(SECRET, "alice", "laptop", life_s=3600)
-    assert verify(SECRET, presented, "laptop", time.time_ns() // 10**6).device == "laptop"
+    assert verify(RING, presented, "laptop", time.time_ns() // 10**6).device == "laptop"
 
 
 @given(user=st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20))
 def test_any_valid_name_comes_back_as_it_was(user: str) -> None:
-    assert verify(SECRET, mint(SECRET, user, user, clock=clock), user, NOW_MS).user == user
+    assert verify(RING, mint(SECRET, user, user, clock=clock), user, NOW_MS).user == user
 
 
 def test_a_name_that_no_user_may_have_gets_no_token() -> None:
@@ -79,20 +86,20 @@ def test_a_name_that_no_user_may_have_gets_no_token() -> None:
 
 def test_a_token_ends_exactly_when_it_says() -> None:
     presented = token(exp=NOW_S + 1)
-    assert verify(SECRET, presented, "laptop", NOW_MS + 999).user == "alice"
+    assert verify(RING, presented, "laptop", NOW_MS + 999).user == "alice"
     assert refusal(presented, now_ms=NOW_MS + 1000) == "token_expired"
 
 
 def test_a_token_that_is_not_valid_yet_is_refused_beyond_the_skew_of_clocks() -> None:
-    assert verify(SECRET, token(nbf=NOW_S + CLOCK_SKEW_S), "laptop", NOW_MS).user == "alice"
+    assert verify(RING, token(nbf=NOW_S + CLOCK_SKEW_S), "laptop", NOW_MS).user == "alice"
     assert refusal(token(nbf=NOW_S + CLOCK_SKEW_S + 1)) == "bad_token"
 
 
 def test_a_token_for_one_device_is_refused_from_another() -> None:
     presented = token(device="laptop")
-    assert verify(SECRET, presented, "laptop", NOW_MS).device == "laptop"
+    assert verify(RING, presented, "laptop", NOW_MS).device == "laptop"
     assert refusal(presented, device="phone") == "bad_device"
-    assert verify(SECRET, presented, None, NOW_MS).device == "laptop"
+    assert verify(RING, presented, None, NOW_MS).device == "laptop"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +118,10 @@ def test_a_token_for_one_device_is_refused_from_another() -> None:
         {"sub": "x" * 129},
         {"device": 7},
         {"aud": "another-service"},
+        {"iat": "now"},
+        {"iat": -1},
+        {"jti": 7},
+        {"jti": "x" * 129},
     ],
 )
 def test_claims_of_another_shape_are_refused(claims: dict[str, Any]) -> None:
@@ -128,6 +139,51 @@ def test_only_our_key_and_our_algorithm_hold() -> None:
     assert refusal(jwt.encode({"sub": "alice", "exp": NOW_S + 60}, "", algorithm="none")) == (
         "bad_token"
     )
+
+
+def test_a_token_is_for_the_audience_that_is_configured() -> None:
+    ring = Keyring(SECRET, audience="chat")
+    assert verify(ring, token(aud="chat"), None, NOW_MS).user == "alice"
+    assert verify(ring, token(aud=["shop", "chat"]), None, NOW_MS).user == "alice"
+    minted = mint(SECRET, "alice", audience="chat", clock=clock)
+    assert verify(ring, minted, None, NOW_MS).user == "alice"
+    for wrong in (token(), token(aud="shop"), token(aud=7)):
+        with pytest.raises(Forbidden) as caught:
+            verify(ring, wrong, None, NOW_MS)
+        assert caught.value.code == "bad_token"
+
+
+def test_a_token_holds_by_the_key_it_names_and_no_other(tmp_path: Path) -> None:
+    private = Ed25519PrivateKey.generate()
+    keys = tmp_path / "keys.json"
+    keys.write_text(jwk_set(oct_key("a", b"a" * 32), public_key("e", private)))
+    ring = Keyring.load(SECRET, str(keys))
+
+    def signed(key: Any, algorithm: str, **headers: str) -> str:
+        claims = {"sub": "alice", "exp": NOW_S + 60}
+        return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
+
+    public = private.public_key().public_bytes_raw()
+    good = [
+        signed(b"a" * 32, "HS256", kid="a"),
+        signed(private, "EdDSA", kid="e"),
+        signed(SECRET, "HS256"),
+    ]
+    bad = [
+        signed(b"a" * 32, "HS256"),
+        signed(SECRET, "HS256", kid="a"),
+        signed(b"a" * 32, "HS256", kid="e"),
+        signed(public, "HS256", kid="e"),  # a public key is no secret
+        signed(private, "EdDSA", kid="a"),
+        signed(private, "EdDSA"),
+        signed(SECRET, "HS256", kid="unknown"),
+        jwt.encode({"sub": "alice", "exp": NOW_S + 60}, "", "none", headers={"kid": "e"}),
+    ]
+    assert [verify(ring, one, None, NOW_MS).user for one in good] == ["alice"] * 3
+    for one in bad:
+        with pytest.raises(Forbidden) as caught:
+            verify(ring, one, None, NOW_MS)
+        assert caught.value.code == "bad_token"
 
 
 def test_a_changed_token_is_refused() -> None:

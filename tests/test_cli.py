@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from timewire import auth, cli
 from timewire.config import KEYS, SECRETS, Config, load
+from timewire.keyring import Keyring
 
 COMMANDS = [
     *(
@@ -29,6 +30,8 @@ COMMANDS = [
         "chat",
     ),
     "reindex",
+    "backup",
+    "restore",
 ]
 
 
@@ -133,7 +136,7 @@ def now_ms() -> int:
 def test_a_token_is_made_with_the_secret_of_the_data_directory(run: Callable[..., Result]) -> None:
     keys = auth.Keys.load(Config(), Path("here"))
     result = run("token", "alice", "--data", "here", "--days", "2")
-    claims = auth.verify(keys.secret, result.stdout.strip(), "any", now_ms())
+    claims = auth.verify(Keyring(keys.secret), result.stdout.strip(), "any", now_ms())
 
     assert result.exit_code == 0
     assert (claims.user, claims.device) == ("alice", None)
@@ -143,18 +146,18 @@ def test_a_token_is_made_with_the_secret_of_the_data_directory(run: Callable[...
 def test_a_token_may_be_for_one_device(run: Callable[..., Result]) -> None:
     keys = auth.Keys.load(Config(), Path("timewire-data"))
     shown = run("token", "alice", "--device", "laptop").stdout.strip()
-    assert auth.verify(keys.secret, shown, "laptop", now_ms()).device == "laptop"
+    assert auth.verify(Keyring(keys.secret), shown, "laptop", now_ms()).device == "laptop"
 
 
 def test_a_token_uses_the_configured_secret_and_directory(run: Callable[..., Result]) -> None:
     secret = "c" * 32
     shown = run("token", "alice", env={"TIMEWIRE_SECRET": secret}).stdout.strip()
-    assert auth.verify(secret, shown, None, now_ms()).user == "alice"
+    assert auth.verify(Keyring(secret), shown, None, now_ms()).user == "alice"
 
     keys = auth.Keys.load(Config(), Path("there"))
     Path("set.toml").write_text('data = "there"\n')
     shown = run("token", "bob", env={"TIMEWIRE_CONFIG": "set.toml"}).stdout.strip()
-    assert auth.verify(keys.secret, shown, None, now_ms()).user == "bob"
+    assert auth.verify(Keyring(keys.secret), shown, None, now_ms()).user == "bob"
 
 
 def test_without_a_secret_there_is_no_token(run: Callable[..., Result]) -> None:

@@ -39,6 +39,7 @@ from timewire.errors import Forbidden, Invalid, NotFound, Retryable, TimewireErr
 from timewire.model import Forward, Message
 from timewire.protocol import Cursor
 from timewire.server import Server
+from timewire.testing.devices import eventually
 from timewire.testing.servers import ServerProcess, running_server, serving
 
 QUICK = Backoff(0.01, 0.1)
@@ -695,6 +696,37 @@ async def test_a_token_function_may_fail_for_a_while(server: Server) -> None:
 
     async with device(server, "alice", token=token) as alice:
         assert alice.user == "alice"
+
+
+async def test_a_token_function_gives_newer_tokens_before_the_old_ones_expire(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timewire.client.session.RENEW_AFTER", 0)
+    monkeypatch.setattr("timewire.client.driver.RENEW_AGAIN_S", 0.01)
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise OSError("no network")
+        return mint(server.keys.secret, "nobody" if asked == 3 else "alice")
+
+    monkeypatch.setattr("timewire.client.session.RENEW_AGAIN_MS", 10)
+    async with device(server, "alice", token=token) as alice:
+        await eventually(lambda: asked > 4)
+        await alice.create("team", [])
+        events = await next_events(alice, lambda event: not isinstance(event, Live), 2)
+        assert [type(event) for event in events] == [Connected, Acked]
+
+
+async def test_a_token_of_ones_own_is_not_renewed(server: Server) -> None:
+    short = mint(server.keys.secret, "alice", life_s=1)
+    async with device(server, "alice", token=short) as alice:
+        with pytest.raises(Forbidden) as ended:
+            async for _ in alice.events():
+                pass
+    assert ended.value.code == "token_expired"
 
 
 async def test_a_device_whose_name_is_taken_ends_and_says_why(server: Server) -> None:

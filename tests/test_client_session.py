@@ -918,3 +918,30 @@ def test_settings_that_are_refused_are_about_ones_own_conversation() -> None:
     assert [event.conversation for event in done.events if isinstance(event, Refused)] == [
         "self:alice"
     ]
+
+
+# Renewing ---------------------------------------------------------------------------------------
+
+
+def test_a_token_is_renewed_when_three_quarters_of_its_life_are_over() -> None:
+    session = Session(Saved(), "laptop")
+    session.opened("old")
+    expiring = msgspec.structs.replace(welcome(), time=1_000, expires=9_000)
+    assert played(session, expiring).renew_ms == 6_000
+    session.renew("new")
+    assert session.effects().frames == [wire.Renew(session_module.RENEWAL, "new")]
+    renewed = wire.Renewed(session_module.RENEWAL, expires=20_000, time=8_000)
+    assert played(session, renewed).renew_ms == 9_000
+    again = wire.Renewed(session_module.RENEWAL, expires=20_000, time=19_999)
+    assert played(session, again).renew_ms == session_module.MIN_RENEW_MS
+    refused = wire.Problem("bad_token", "no", session_module.RENEWAL)
+    assert played(session, refused).renew_ms == session_module.RENEW_AGAIN_MS
+
+
+def test_without_a_connection_the_next_hello_has_the_newer_token() -> None:
+    session = online()
+    session.closed(1006, "gone")
+    session.effects()
+    session.renew("new")
+    assert session.effects().frames == []
+    assert played(online(), welcome()).renew_ms is None

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.keys import jwk_set, public_key
 from timewire import gateway as module
 from timewire import signals
 from timewire.auth import mint
@@ -237,6 +240,56 @@ async def test_a_quiet_connection_is_pinged_and_told_where_it_stands(quick: Hous
     # It answered the ping, so that this was no silence.
     quick.clock.now += int(quick.server.config.silence_timeout_s * 1000) - 1000
     await alice.expect("at")
+
+
+async def test_a_newer_token_carries_a_connection_on(quick: House) -> None:
+    device = await quick.connect()
+    welcome = await device.hello(quick.token("alice", life_s=60), "phone")
+    assert welcome["expires"] == quick.clock.now // 1000 * 1000 + 60_000
+    newer = quick.token("alice", "phone", life_s=300)
+    renewed = await device.ask("renew", id="r", token=newer)
+    assert (renewed["type"], renewed["time"]) == ("renewed", quick.clock.now)
+    assert renewed["expires"] == welcome["expires"] + 240_000
+    quick.clock.now += 89_000  # past the end of the first, before silence is too long
+    assert (await device.ask("ping", id="p"))["type"] == "pong"
+    quick.clock.now += 89_000
+    assert (await device.ask("ping", id="p"))["type"] == "pong"
+    quick.clock.now += 89_000
+    assert (await device.ask("ping", id="p"))["type"] == "pong"
+    quick.clock.now += 89_000
+    assert await device.closed() == 4101
+
+
+async def test_a_newer_token_that_is_none_changes_nothing(quick: House) -> None:
+    device = await quick.connect()
+    await device.hello(quick.token("alice", life_s=60), "phone")
+    gone = quick.token("alice", life_s=-1)
+    wrong = [
+        ("nonsense", "bad_token"),
+        (quick.token("bob"), "bad_token"),
+        (quick.token("alice", "laptop"), "bad_device"),
+        (gone, "token_expired"),
+    ]
+    for number, (token, code) in enumerate(wrong):
+        refused = await device.ask("renew", id=str(number), token=token)
+        assert (refused["type"], refused["code"]) == ("error", code)
+    quick.clock.now += 60_000
+    assert await device.closed() == 4101
+
+
+async def test_tokens_by_a_key_that_comes_later(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(jwk_set())
+    async with housing(tmp_path / "data", token_keys=str(keys), audience="chat") as house:
+        private = Ed25519PrivateKey.generate()
+        claims = {"sub": "alice", "exp": house.clock.now // 1000 + 60, "aud": "chat"}
+        token = jwt.encode(claims, private, "EdDSA", headers={"kid": "login"})
+        early = await house.connect()
+        await early.send("hello", token=token, device="phone")
+        await early.expect("error", code="bad_token")
+        keys.write_text(jwk_set(public_key("login", private)))
+        late = await house.connect()
+        assert (await late.hello(token, "phone"))["user"] == "alice"
 
 
 async def test_a_token_that_expires_meanwhile_ends_the_connection(quick: House) -> None:

@@ -1,8 +1,10 @@
 """Who may come in: tokens for users, a key for administrators.
 
-A token is a JWT signed with HS256 by whoever holds the secret: usually the application's own
-backend, which knows its users.  Claims: ``sub`` the user's name, ``exp`` the end of its life (s),
-optionally ``nbf`` its beginning (s) and ``device``, the only device that may use it.
+A token is a JWT signed by whoever holds one of the keys in the ``Keyring``: usually the
+application's own backend, which knows its users.  Claims: ``sub`` the user's name, ``exp`` the end
+of its life (s); optionally ``nbf`` its beginning (s), ``device`` the only device that may use it,
+``aud`` what it is for, ``iat`` when it was made (s) and ``jti`` its own name, by which it can be
+revoked.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import msgspec
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.errors import TimewireError, error
+from timewire.keyring import Keyring, TokenKey
 from timewire.names import check_name
 
-ALGORITHM: Final = "HS256"
 MAX_TOKEN_BYTES: Final = 4096
 KEY_BYTES: Final = 32
 TOKEN_LIFE_S: Final = 30 * 24 * 3600
+TOKEN_ID_BYTES: Final = 8
+MAX_TOKEN_ID_CHARS: Final = 128
 CLOCK_SKEW_S: Final = 60
 """How far the clock of whoever makes tokens may be ahead of ours, for ``nbf``."""
 
@@ -33,11 +37,16 @@ ADMIN_KEY_FILE: Final = "admin-key"
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says.  ``expires_s``: seconds since 1970-01-01 UTC."""
+    """What a token says.  ``expires_s``: seconds since 1970-01-01 UTC.
+
+    ``issued_ms``: when it was made, 0 when it does not say; ``id``: its own name, or empty.
+    """
 
     user: str
     device: str | None
     expires_s: int
+    issued_ms: int = 0
+    id: str = ""
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -66,6 +75,10 @@ class Keys(msgspec.Struct, frozen=True):
         secret = key(config.secret, SECRET_FILE)
         admin_key = key(config.admin_key, ADMIN_KEY_FILE)
         return cls(secret, admin_key, tuple(made))
+
+    def ring(self, config: Config) -> Keyring:
+        """All keys that may sign tokens.  Raises ``Unusable`` (bad_config)."""
+        return Keyring.load(self.secret, config.token_keys, config.audience)
 
     def check_admin(self, given: str) -> None:
         """Raises ``Forbidden`` (bad_admin_key) unless this is the admin key; in constant time."""
@@ -113,21 +126,30 @@ def mint(
     device: str | None = None,
     *,
     life_s: int = TOKEN_LIFE_S,
+    audience: str = "",
     clock: Clock = wall_clock,
 ) -> str:
     """A token for a user, for one device or for all.  Raises ``Invalid`` (bad_name)."""
-    claims: dict[str, Any] = {"sub": check_name(user), "exp": clock() // 1000 + life_s}
+    now = clock()
+    claims: dict[str, Any] = {
+        "sub": check_name(user),
+        "exp": now // 1000 + life_s,
+        "iat": now / 1000,
+        "jti": secrets.token_hex(TOKEN_ID_BYTES),
+    }
     if device is not None:
         claims["device"] = check_name(device)
-    return jwt.encode(claims, secret, algorithm=ALGORITHM)
+    if audience:
+        claims["aud"] = audience
+    return jwt.encode(claims, secret, algorithm="HS256")
 
 
-def verify(secret: str, token: str, device: str | None, now_ms: int) -> Claims:
+def verify(ring: Keyring, token: str, device: str | None, now_ms: int) -> Claims:
     """What a valid token says.  ``device``: who presents it; None where no device is named (HTTP).
 
     Raises ``Forbidden``: bad_token, token_expired, bad_device.
     """
-    claims = _decode(secret, token)
+    claims = _decode(ring, token)
     try:
         user = check_name(claims.sub)
     except TimewireError:
@@ -138,7 +160,8 @@ def verify(secret: str, token: str, device: str | None, now_ms: int) -> Claims:
         raise error("token_expired", expired=int(claims.exp))
     if claims.device is not None and device is not None and claims.device != device:
         raise error("bad_device", device=device[:128])
-    return Claims(user, claims.device, int(claims.exp))
+    issued_ms = round(claims.iat * 1000) if claims.iat is not None else 0
+    return Claims(user, claims.device, int(claims.exp), issued_ms, claims.jti)
 
 
 _Time = Annotated[float, msgspec.Meta(ge=0, le=2**53)]
@@ -148,19 +171,43 @@ class _Payload(msgspec.Struct, frozen=True):
     sub: str
     exp: _Time
     nbf: _Time | None = None
+    iat: _Time | None = None
+    jti: Annotated[str, msgspec.Meta(max_length=MAX_TOKEN_ID_CHARS)] = ""
     device: str | None = None
 
 
-def _decode(secret: str, token: str) -> _Payload:
+_UNCHECKED: Final = dict.fromkeys(
+    ("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "verify_jti"), False
+)
+"""What is left to ``verify``: it has the clock, and says what is wrong."""
+
+
+def _decode(ring: Keyring, token: str) -> _Payload:
     """The claims of a token whose signature holds.  Times are the caller's to check."""
     if len(token) > MAX_TOKEN_BYTES:
         raise error("bad_token", reason=f"longer than {MAX_TOKEN_BYTES} bytes")
-    options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_sub": False}
     try:
-        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options=options)  # pyright: ignore[reportArgumentType]
-        return msgspec.convert(claims, _Payload)
+        kid = jwt.get_unverified_header(token).get("kid", "")
+        return msgspec.convert(_signed(ring, token, ring.find(kid)), _Payload)
     except (jwt.InvalidTokenError, msgspec.ValidationError, UnicodeError) as problem:
         raise error("bad_token", reason=str(problem)) from None
+
+
+def _signed(ring: Keyring, token: str, keys: list[TokenKey]) -> dict[str, Any]:
+    """The claims as the first of the keys that has signed them says."""
+    wrong: jwt.InvalidTokenError = jwt.InvalidTokenError("no such key as its `kid` names")
+    for key in keys:
+        try:
+            return jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm],
+                audience=ring.audience or None,
+                options=_UNCHECKED,  # pyright: ignore[reportArgumentType]
+            )
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as problem:
+            wrong = problem
+    raise wrong
 
 
 # Files -----------------------------------------------------------------------------------------

@@ -201,6 +201,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "Empty: one is made and kept in the data directory, in `secret`.",
         ),
     ] = ""
+    token_keys: Annotated[
+        str,
+        Meta(
+            description="A file with further keys that may sign tokens (HS256, EdDSA): a JWK Set, "
+            "read again when it changes. See SECURITY.md."
+        ),
+    ] = ""
+    audience: Annotated[
+        str,
+        Meta(
+            max_length=300,
+            description="What tokens must be for (`aud`). Empty: tokens that name nothing.",
+        ),
+    ] = ""
     admin_key: Annotated[
         str,
         Meta(

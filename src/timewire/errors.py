@@ -242,6 +242,13 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         Unusable,
         "a configuration key or value is not known; see docs/CONFIGURATION.md",
     ),
+    "no_backup": (Unusable, "there is no backup in this directory"),
+    "backup_damaged": (Damaged, "this backup is damaged; take another one"),
+    "backup_running": (Unusable, "another backup of this data directory is under way"),
+    "directory_not_empty": (
+        Unusable,
+        "a backup is restored into a directory that does not exist yet, or is empty",
+    ),
     "closed": (Unusable, "the store is closed"),
 }
 """code -> (class, the sentence that says what to do)."""

@@ -37,6 +37,8 @@ from timewire.protocol import (
     Hello,
     Limits,
     Query,
+    Renew,
+    Renewed,
     Reset,
     ServerFrame,
     SyncPage,
@@ -187,6 +189,7 @@ class Gateway:
             Pull: lambda to, pull: spawn(self._pull(to, pull.after)),
             Close: lambda to, close: spawn(self._close(to, close.code)),
             Hello: self._greet,
+            Renew: self._renew,
             SyncPage: self._send_page,
             Reset: self._send_reset,
         }
@@ -290,9 +293,21 @@ class Gateway:
         self._hub.join(connection)
         self._signals.joined(claims.user)
         self._spawn(self._directory.seen(claims.user, device, now))
+        number, expires = secrets.token_hex(8), connection.expires_ms
         self.carry_out(
-            connection, session.welcome(claims.user, device, secrets.token_hex(8), start, now)
+            connection, session.welcome(claims.user, device, number, start, now, expires=expires)
         )
+
+    def _renew(self, connection: Connection, renew: Renew) -> None:
+        try:
+            claims = self._verify(renew.token, connection.device)
+            if claims.user != connection.user:
+                raise error("bad_token", "the token is another user's; connect anew for them")
+        except TimewireError as fault:
+            self.carry_out(connection, connection.session.refuse(fault, renew.id))
+            return
+        connection.expires_ms = claims.expires_s * 1000
+        self._send(connection, Renewed(renew.id, connection.expires_ms, self.clock()))
 
     def _start(self, user: str, hello: Hello) -> Start:
         base, horizon = self._sync.base(user), self._hub.position

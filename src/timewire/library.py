@@ -9,9 +9,18 @@ from pathlib import Path
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.rocksdb import inspection as rocksdb
 from timewire.backends.rocksdb.inspection import FamilySize, Inspection, TimelineSize
+from timewire.backups import Snapshot, Snapshots
 from timewire.timeline import TimelineStore
 
-__all__ = ["FamilySize", "Inspection", "TimelineSize", "inspect", "open"]
+__all__ = [
+    "FamilySize",
+    "Inspection",
+    "TimelineSize",
+    "begin_anew",
+    "inspect",
+    "open",
+    "snapshot",
+]
 
 
 @asynccontextmanager
@@ -28,6 +37,27 @@ async def open(path: str | Path) -> AsyncGenerator[TimelineStore]:
     store = await RocksStore.open(path)
     try:
         yield store.timelines
+    finally:
+        await store.aclose()
+
+
+async def snapshot(path: str | Path) -> Snapshot:
+    """Make a snapshot of a data directory that no server has open, for a backup.
+
+    Raises ``Unusable`` (directory_in_use, directory_unusable).
+    """
+    store = await RocksStore.open(path)
+    try:
+        return await Snapshots(Path(path), store.checkpoint).make(store.log.epoch, store.log.head)
+    finally:
+        await store.aclose()
+
+
+async def begin_anew(path: str | Path) -> str:
+    """Give a data directory that was restored a new epoch, so that older cursors get a reset."""
+    store = await RocksStore.open(path)
+    try:
+        return store.begin_anew()
     finally:
         await store.aclose()
 

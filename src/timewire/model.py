@@ -476,7 +476,8 @@ def message_json(head: bytes, seq: Seq, time: int, payload: bytes, now: int) -> 
 
 def has_expired(payload: bytes, now: int) -> bool:
     """Whether the life of what is stored was over at a time (ms)."""
-    if _EXPIRES not in payload:
+    # From the right, which is several times faster than `in` for what most often is not there.
+    if payload.rfind(_EXPIRES) < 0:
         return False
     return 0 < _life_decoder.decode(payload).expires <= now
 

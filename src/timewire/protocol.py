@@ -146,6 +146,16 @@ class Typing(Frame, tag="typing"):
     conversation: str
 
 
+class Renew(Frame, tag="renew"):
+    """A newer token of the same user, before the one in use expires.  Answer: ``renewed``.
+
+    The connection ends with the token; a refused one changes nothing.
+    """
+
+    id: Id
+    token: str
+
+
 class Ping(Frame, tag="ping"):
     """Is anybody there?  Answer: ``pong``."""
 
@@ -158,7 +168,7 @@ Reading = GetHistory | ListConversations | ListMembers | ReadBy
 Query = Reading | Search
 """What asks for something that is stored."""
 
-ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Ping
+ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Renew | Ping
 
 COMMANDS: Final = frozenset[type](get_args(Command))
 QUERIES: Final = frozenset[type](get_args(Query))
@@ -178,7 +188,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Welcome(Frame, tag="welcome"):
     """Answer to ``hello``: who one is, the cursor's base, and where one stands.
 
-    ``pos`` is the position of the cursor given, or of the head for a new device.
+    ``pos`` is the position of the cursor given, or of the head for a new device.  ``expires``:
+    when the token does, and the connection with it, in ms like ``time``.
     """
 
     user: str
@@ -189,6 +200,15 @@ class Welcome(Frame, tag="welcome"):
     time: int
     limits: Limits
     version: int = VERSION
+    expires: int = 0
+
+
+class Renewed(Frame, tag="renewed"):
+    """Answer to ``renew``: the connection may last until ``expires``; now is ``time``, in ms."""
+
+    id: Id
+    expires: int
+    time: int
 
 
 class SyncPage(Frame, tag="page"):
@@ -399,6 +419,7 @@ ServerFrame = (
     | Presence
     | Watching
     | SomeoneTyping
+    | Renewed
     | Pong
 )
 

@@ -76,7 +76,7 @@ def local_token(user: str, data: str, device: str | None = None, days: float = 3
     """A token made with the secret of a data directory (empty: the configured one)."""
     config = load({"data": data or None}, os.environ, config_file())
     secret = find_secret(config, Path(config.data))
-    return mint(secret, user, device, life_s=int(days * DAY_S))
+    return mint(secret, user, device, life_s=int(days * DAY_S), audience=config.audience)
 
 
 def _token(token: str, user: str, data: str) -> str:

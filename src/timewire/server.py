@@ -20,6 +20,7 @@ from timewire.backends.local_bus import LocalBus
 from timewire.backends.media_stores.local import LocalMediaStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.tantivy import TantivyIndex
+from timewire.backups import Snapshots
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.directory import Directory
@@ -73,6 +74,10 @@ class Store(Protocol):
     def media(self) -> MediaIndex: ...
     @property
     def inbox(self) -> Inbox: ...
+    async def checkpoint(self, path: Path) -> None:
+        """Make a directory that holds everything of now; see ``backups``."""
+        ...
+
     async def aclose(self) -> None:
         """Finish and release everything."""
         ...
@@ -94,22 +99,14 @@ class Server:
         self.config = config
         self.keys = keys
         self.url = ""
+        self._ring = keys.ring(config)
         self._store = store
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
         self._bus = LocalBus()
         access = MediaAccess(store.media, store.directory, store.log, clock)
         self._attachments = _attachments(config, store, access, clock)
-        self._sender = Sender(
-            store.log,
-            store.directory,
-            clock,
-            body_bytes=config.body_bytes,
-            max_members=config.members,
-            edit_minutes=config.edit_minutes,
-            schemas=schemas,
-            media=access,
-        )
+        self._sender = _sender(config, store, access, clock, schemas)
         self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
         self._hub = Hub(store.inbox.position, clock)
         self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
@@ -120,6 +117,7 @@ class Server:
         self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._webhooks = _webhooks(config, store, self._hub, clock)
+        self._snapshots = Snapshots(Path(config.data), store.checkpoint)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -146,6 +144,7 @@ class Server:
             indexer=self._indexer,
             attachments=self._attachments,
             webhooks=self._webhooks,
+            snapshots=self._snapshots,
         )
         self._runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=config.drain_s
@@ -211,6 +210,7 @@ class Server:
         await self._unless_stopped(self._hub.reached(behind))
         self._run(self._gateway.run())
         self._run(self._signals.run())
+        await self._snapshots.remove()
         self._attachments.clear()
         self._run(self._attachments.run())
         self._run(self._expire())
@@ -285,7 +285,7 @@ class Server:
         return await self._searcher.answer(user, query)
 
     def _verify(self, token: str, device: str | None) -> Claims:
-        return verify(self.keys.secret, token, device, self._clock())
+        return verify(self._ring, token, device, self._clock())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -371,6 +371,21 @@ def _search(
     scopes = Scopes(store.directory)
     indexer = Indexer(store.log, scopes, index, clock)
     return indexer, Searcher(index, indexer, scopes, store.log, clock)
+
+
+def _sender(
+    config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas
+) -> Sender:
+    return Sender(
+        store.log,
+        store.directory,
+        clock,
+        body_bytes=config.body_bytes,
+        max_members=config.members,
+        edit_minutes=config.edit_minutes,
+        schemas=schemas,
+        media=access,
+    )
 
 
 def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:

@@ -34,6 +34,7 @@ from timewire.protocol import (
     Ping,
     Pong,
     Query,
+    Renew,
     Reset,
     ResetReason,
     ServerFrame,
@@ -72,7 +73,7 @@ class Close(msgspec.Struct, frozen=True):
     code: CloseCode
 
 
-Effect = ServerFrame | Hello | Command | Query | Watch | Typing | Pull | Close
+Effect = ServerFrame | Hello | Command | Query | Watch | Typing | Renew | Pull | Close
 Effects = Sequence[Effect]
 
 Answer = Callable[[str, Query], Awaitable[ServerFrame]]
@@ -181,15 +182,20 @@ class Session:
                 return (problem(error("too_busy"), frame.id),)
             self.queries += 1
             return (frame,)
+        if isinstance(frame, Renew):
+            return (frame,)
         return self.refuse(error("hello_twice"))
 
     # -- hello ----------------------------------------------------------------------------------
 
-    def welcome(self, user: str, device: str, session: str, start: Start, now: int) -> Effects:
-        """The token was good; ``start`` says where the device stands."""
+    def welcome(
+        self, user: str, device: str, session: str, start: Start, now: int, *, expires: int = 0
+    ) -> Effects:
+        """The token was good, until ``expires``; ``start`` says where the device stands."""
         self.user, self.device = user, device
         self.base, self.position = start.base, start.position
-        hello = Welcome(user, device, session, start.base, str(start.position), now, self.limits)
+        pos = str(start.position)
+        hello = Welcome(user, device, session, start.base, pos, now, self.limits, expires=expires)
         if start.reset is not None:
             return (hello, *self._restart(start.reset, start.position))
         self.state = "catching"

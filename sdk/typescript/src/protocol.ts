@@ -29,9 +29,9 @@ export const ERROR_KINDS = {
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
-    "damaged",
+    "damaged backup_damaged",
   unusable:
-    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config closed",
+    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config no_backup backup_running directory_not_empty closed",
 } as const;
 
 export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";
@@ -367,6 +367,17 @@ export interface Typing {
   readonly conversation: string;
 }
 
+/**
+ * A newer token of the same user, before the one in use expires.  Answer: `renewed`.
+ *
+ * The connection ends with the token; a refused one changes nothing.
+ */
+export interface Renew {
+  readonly type: "renew";
+  readonly id: string;
+  readonly token: string;
+}
+
 /** Is anybody there?  Answer: `pong`. */
 export interface Ping {
   readonly type: "ping";
@@ -394,7 +405,8 @@ export interface Forward {
 /**
  * Answer to `hello`: who one is, the cursor's base, and where one stands.
  *
- * `pos` is the position of the cursor given, or of the head for a new device.
+ * `pos` is the position of the cursor given, or of the head for a new device.  `expires`:
+ * when the token does, and the connection with it, in ms like `time`.
  */
 export interface Welcome {
   readonly type: "welcome";
@@ -406,6 +418,7 @@ export interface Welcome {
   readonly time: number;
   readonly limits: Limits;
   readonly version: number;
+  readonly expires: number;
 }
 
 /** Missed messages, oldest first; `pos` moves over them.  Costs one credit. */
@@ -553,6 +566,14 @@ export interface SomeoneTyping {
   readonly type: "typing";
   readonly conversation: string;
   readonly user: string;
+}
+
+/** Answer to `renew`: the connection may last until `expires`; now is `time`, in ms. */
+export interface Renewed {
+  readonly type: "renewed";
+  readonly id: string;
+  readonly expires: number;
+  readonly time: number;
 }
 
 /** Answer to `ping`. */
@@ -731,6 +752,7 @@ export type ClientFrame =
   | Search
   | Watch
   | Typing
+  | Renew
   | Ping;
 
 export type ServerFrame =
@@ -751,6 +773,7 @@ export type ServerFrame =
   | Presence
   | Watching
   | SomeoneTyping
+  | Renewed
   | Pong;
 
 /**
@@ -951,7 +974,7 @@ export interface ContentBodies {
 }
 
 const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]> = {
-  welcome: [{ version: 1 }],
+  welcome: [{ version: 1, expires: 0 }],
   page: [{ has_more: false }, { messages: "Message" }],
   live: [{}],
   push: [{}, { message: "Message" }],
@@ -968,6 +991,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   presence: [{ seen: 0 }],
   watching: [{}, { users: "presence" }],
   typing: [{}],
+  renewed: [{}],
   pong: [{ id: "", time: 0 }],
   Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
   Media: [{ width: 0, height: 0 }],

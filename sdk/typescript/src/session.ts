@@ -177,6 +177,7 @@ export class Session {
       case "reset":
         return this.#restart(frame);
       case "pong":
+      case "renewed":
         return;
       case "typing":
       case "presence":

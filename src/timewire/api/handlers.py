@@ -31,6 +31,7 @@ from timewire.api.routes import (
 from timewire.api.waiters import Waiters
 from timewire.attachments import Attachments
 from timewire.auth import Keys, mint
+from timewire.backups import Snapshots
 from timewire.bus import Bus
 from timewire.clock import Clock
 from timewire.commands import Command
@@ -68,8 +69,10 @@ class Api:
         indexer: Indexer | None,
         attachments: Attachments,
         webhooks: Webhooks | None,
+        snapshots: Snapshots,
     ) -> None:
         self._keys = keys
+        self._audience = config.audience
         self._clock = clock
         self._log = log
         self._hub = hub
@@ -78,6 +81,7 @@ class Api:
         self._answer = answer
         self._indexer = indexer
         self._webhooks = webhooks
+        self._snapshots = snapshots
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._files = Files(attachments, self._callers, self._rates, clock)
@@ -111,6 +115,8 @@ class Api:
             "reindex": self._reindex,
             "webhooks": self._endpoints,
             "replay": self._replay,
+            "snapshot": self._snapshot,
+            "release": self._release,
             "health": self._health,
             "ready": self._ready,
             "metrics": self._metrics,
@@ -176,7 +182,12 @@ class Api:
         asked = await read(request, TokenRequest)
         now = self._clock()
         token = mint(
-            self._keys.secret, asked.user, asked.device, life_s=asked.life_s, clock=lambda: now
+            self._keys.secret,
+            asked.user,
+            asked.device,
+            life_s=asked.life_s,
+            audience=self._audience,
+            clock=lambda: now,
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
 
@@ -209,6 +220,17 @@ class Api:
             raise error("unknown_endpoint", known=[])
         self._webhooks.replay(asked.endpoint, asked.since)
         return answer(EndpointList(list(self._webhooks.states())))
+
+    # -- backups --------------------------------------------------------------------------------
+
+    async def _snapshot(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._snapshots.make(self._log.epoch, self._log.head))
+
+    async def _release(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        await self._snapshots.remove()
+        return answer(Health())
 
     # -- operation and documentation ------------------------------------------------------------
 

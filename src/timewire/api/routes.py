@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from timewire.auth import TOKEN_LIFE_S
+from timewire.backups import Snapshot
 from timewire.commands import (
     Add,
     Appoint,
@@ -152,6 +153,8 @@ Does = Literal[
     "reindex",
     "webhooks",
     "replay",
+    "snapshot",
+    "release",
     "health",
     "ready",
     "metrics",
@@ -335,6 +338,28 @@ ROUTES: Final = (
         Replay,
         EndpointList,
         "Tell a webhook endpoint again what was parked, or all from a SeqId on",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/snapshot",
+        "snapshot",
+        "snapshot",
+        None,
+        Snapshot,
+        "Make a snapshot of the store in the data directory, for a backup",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "DELETE",
+        "/v1/snapshot",
+        "release",
+        "release",
+        None,
+        Health,
+        "Remove the snapshot",
         "Operation",
         "admin",
     ),

@@ -29,6 +29,9 @@ MAX_BATCH_MESSAGES: Final = 500
 MAX_REFUSALS: Final = 3
 """Fresh tokens that may be refused one after the other before the device gives up."""
 
+RENEW_AGAIN_S: Final = 5.0
+"""When a newer token could not be had."""
+
 TokenSource = str | Callable[[], Awaitable[str]]
 """A token, or a function that gets one: called at first, and whenever the server wants another."""
 
@@ -219,6 +222,8 @@ class Driver:
             self._run("pause", self._rest())
         if effects.rebuild:
             self._run("rebuild", self._rebuild())
+        if effects.renew_ms is not None and not isinstance(self._source, str):
+            self._run("renewal", self._renewal(effects.renew_ms / 1000))
         if self.session.state in (State.LIVE, State.RESET):
             self._attempts = self._refusals = 0
         watchers, self._watchers = self._watchers, []
@@ -270,6 +275,19 @@ class Driver:
         await self._backoff.pause(self._pauses)
         self._pauses += 1
         self.session.resume()
+        self._act()
+
+    async def _renewal(self, pause_s: float) -> None:
+        """Get a newer token, some time before the one in use expires."""
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                self._token = await self._fetch()
+            except TimewireError:
+                pause_s = RENEW_AGAIN_S  # it holds for a while yet; what ends it is the server
+            else:
+                break
+        self.session.renew(self._token)
         self._act()
 
     async def _rebuild(self) -> None:

@@ -55,6 +55,18 @@ MAX_UNREAD_EVENTS: Final = 10_000
 LOW_UNREAD_EVENTS: Final = 5_000
 """Messages that may wait for the app while further pages are asked for."""
 
+RENEW_AFTER: Final = 0.75
+"""Of a token's life on this connection: then it is renewed."""
+
+MIN_RENEW_MS: Final = 200
+"""Not sooner, for a token source that gives the same token again and again."""
+
+RENEW_AGAIN_MS: Final = 5_000
+"""After a newer token was refused."""
+
+RENEWAL: Final = "renew"
+"""The id of the frame; there is one at a time, and ids of others are chosen by chance."""
+
 Answer = (
     wire.Ack
     | wire.HistoryPage
@@ -91,7 +103,7 @@ class Effects(msgspec.Struct):
     ``events`` holds the arrivals of ``change`` too, in the same order: those that the store knew
     already are not shown.  ``pause``: call ``resume`` after a pause.  ``rebuild``: rebuild from the
     conversation list and history, then call ``rebuilt``.  ``reconnect``: end this connection and
-    begin another one.
+    begin another one.  ``renew_ms``: call ``renew`` with a newer token after this time.
     """
 
     change: Change = msgspec.field(default_factory=Change)
@@ -101,6 +113,7 @@ class Effects(msgspec.Struct):
     pause: bool = False
     rebuild: bool = False
     reconnect: bool = False
+    renew_ms: int | None = None
 
 
 class Session:
@@ -184,15 +197,12 @@ class Session:
                 self._refused(frame)
             case wire.Reset():
                 self._restart(frame)
+            case wire.Renewed():
+                self._plan_renewal(frame)
+            case wire.SomeoneTyping() | wire.Presence() | wire.Watching():
+                self._effects.events += _told(frame)
             case wire.Pong():
                 pass
-            case wire.SomeoneTyping():
-                self._effects.events.append(Typing(frame.conversation, frame.user))
-            case wire.Presence():
-                self._effects.events.append(Presence(frame.user, frame.online, frame.seen))
-            case wire.Watching():
-                for one in frame.users:
-                    self._effects.events.append(Presence(one.user, one.online, one.seen))
             case _:
                 if self._queries.pop(frame.id, None):
                     self._effects.answers.append((frame.id, frame))
@@ -211,7 +221,18 @@ class Session:
         if not self._online:
             self._online = True
             self._effects.events.append(Connected())
+        self._plan_renewal(frame)
         self._send()
+
+    def _plan_renewal(self, frame: wire.Welcome | wire.Renewed) -> None:
+        if frame.expires:
+            life_ms = frame.expires - frame.time
+            self._effects.renew_ms = max(MIN_RENEW_MS, int(life_ms * RENEW_AFTER))
+
+    def renew(self, token: str) -> None:
+        """Go on with a newer token; without a connection the next one begins with it."""
+        if self._limits is not None:
+            self._effects.frames.append(wire.Renew(RENEWAL, token))
 
     def _restart(self, frame: wire.Reset) -> None:
         self._base, self._reset = frame.base, frame.reason
@@ -373,6 +394,8 @@ class Session:
             if self._limits is None and isinstance(fault, Invalid):
                 # The hello itself is wrong, and would be next time.
                 raise fault
+        elif frame.id == RENEWAL:
+            self._effects.renew_ms = RENEW_AGAIN_MS
         elif not frame.retry:
             self._fail(frame.id, fault)
             self._send_commands()
@@ -393,6 +416,14 @@ class Session:
             self._effects.events.append(Refused(id, concerns(self.user, command), fault))
         if command is not None or self._queries.pop(id, None):
             self._effects.answers.append((id, fault))
+
+
+def _told(frame: wire.SomeoneTyping | wire.Presence | wire.Watching) -> list[Event]:
+    """The events of a signal."""
+    if isinstance(frame, wire.SomeoneTyping):
+        return [Typing(frame.conversation, frame.user)]
+    users = frame.users if isinstance(frame, wire.Watching) else [frame]
+    return [Presence(one.user, one.online, one.seen) for one in users]
 
 
 def fault_of(frame: wire.Problem) -> TimewireError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from timewire.backends.memory.inbox import MemoryInbox
 from timewire.backends.memory.log import MemoryLog
 from timewire.backends.memory.timelines import MemoryTimelines
 from timewire.clock import Clock, wall_clock
+from timewire.errors import error
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 
@@ -35,6 +37,11 @@ class MemoryStore:
         found.directory = found.log.directory
         found.media = found.log.media
         return found
+
+    async def checkpoint(self, path: Path) -> None:
+        """A store in memory has no files: raises ``Retryable`` (storage_unavailable)."""
+        reason = "a store in memory has no files to be kept"
+        raise error("storage_unavailable", reason, path=str(path))
 
     async def aclose(self) -> None:
         """Close everything.  Twice is once."""

@@ -11,6 +11,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     ColumnFamily,
     DBCompressionType,
     DBRecoveryMode,
@@ -114,6 +115,10 @@ class Family:
             number("rocksdb.total-sst-files-size") or 0,
         )
 
+    def flush(self) -> None:
+        """Write what is in memory to files.  Lets other threads run."""
+        self._rows.flush(True)
+
     def close(self) -> None:
         """Release what it holds: it is of no use after that."""
         _close(self._rows)
@@ -166,6 +171,16 @@ class Database:
         """Remove a family with all that is in it."""
         self._rows.drop_column_family(name)
         self._families.pop(name).close()
+
+    def flush(self, name: str) -> None:
+        """Write what a family has in memory to files.  Lets other threads run."""
+        family = self._families.get(name)
+        if family is not None:
+            family.flush()
+
+    def checkpoint(self, path: Path) -> None:
+        """Make a directory of hard links to the files as they are now.  Blocks, so flush first."""
+        Checkpoint(self._rows).create_checkpoint(str(path))
 
     def close(self) -> None:
         """Release the files and the lock.  A database that has failed says so again: ignored."""

@@ -172,6 +172,22 @@ class Engine:
         except Exception as fault:
             raise self._refuse(fault) from None
 
+    async def checkpoint(self, path: Path) -> None:
+        """Make a directory with the files of now, hard links where they never change.
+
+        Everything that was written before the call is in it.  Raises storage_unavailable.
+        """
+        database = self._writable()
+        try:
+            # In threads, and before: what the checkpoint itself flushes holds everything up.
+            for name in database.names():
+                await asyncio.to_thread(database.flush, name)
+            self._writable().checkpoint(path)
+        except TimewireError:
+            raise
+        except Exception as fault:
+            raise error("storage_unavailable", reason=str(fault)) from None
+
     # -- failure and recovery -------------------------------------------------------------------
 
     def on_reload(self, reload: Callable[[], None]) -> None:

@@ -81,6 +81,21 @@ class RocksStore:
             await engine.aclose()
             raise
 
+    async def checkpoint(self, path: Path) -> None:
+        """Make a directory at ``path`` that holds everything of now.  It must not exist yet.
+
+        Raises ``Retryable`` (storage_unavailable).
+        """
+        await self._engine.checkpoint(path)
+
+    def begin_anew(self) -> str:
+        """Give the log another epoch: positions of the old one no longer mean anything in it."""
+        epoch = secrets.token_hex(4)
+        batch = WriteBatch(raw_mode=True)
+        batch.put(EPOCH_KEY, epoch.encode(), self._engine.family(META).handle)
+        self._engine.write_synced(batch)
+        return epoch
+
     async def aclose(self) -> None:
         """Make durable what is staged, release the directory.  Twice is once."""
         await self._engine.aclose()
