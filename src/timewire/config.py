@@ -314,6 +314,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 500
 
+    before_send: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^https?://\S+\Z|^[\w.]+:\w+\Z",
+            description="What is asked before a message or an edit is stored: an address, or a "
+            "Python function as `package.module:function`; see docs/WEBHOOKS.md. Empty: nothing.",
+        ),
+    ] = ""
+    before_send_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="It must have answered within this time.")
+    ] = 2.0
+    before_send_failure: Annotated[
+        Literal["refuse", "allow"],
+        Meta(
+            description="When it does not: `refuse` the message for now, so that devices repeat "
+            "it, or `allow` it as it is."
+        ),
+    ] = "refuse"
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
     ] = "info"

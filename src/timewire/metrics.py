@@ -62,6 +62,14 @@ SEARCH_SECONDS: Final = Histogram(
     "From question to answer, without waiting for the index",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
+BEFORE_SEND: Final = Counter(
+    "timewire_before_send", "Messages that the before-send hook was asked about", ["outcome"]
+)
+BEFORE_SEND_SECONDS: Final = Histogram(
+    "timewire_before_send_seconds",
+    "From question to answer of the before-send hook",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
 WEBHOOK_REQUESTS: Final = Counter(
     "timewire_webhook_requests", "Requests to webhook endpoints, and parked events", ["outcome"]
 )

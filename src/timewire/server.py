@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -39,12 +40,14 @@ from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
 from timewire.signals import Signals
+from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks
+from timewire.webhooks import Webhooks, find_secrets
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -409,7 +412,13 @@ def _search(
 def _sender(
     config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas
 ) -> Sender:
-    return Sender(
+    make = Sender
+    if config.before_send:
+        signer = partial(_signer, config)
+        hook = load_hook(config.before_send, signer, clock)
+        terms = Terms(config.before_send_timeout_s, config.before_send_failure)
+        make = partial(Screening, hook, terms)
+    return make(
         store.log,
         store.directory,
         clock,
@@ -419,6 +428,10 @@ def _sender(
         schemas=schemas,
         media=access,
     )
+
+
+def _signer(config: Config) -> Signer:
+    return Signer(find_secrets(config))
 
 
 def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:

@@ -21,11 +21,11 @@ export const CloseCode = {
 /** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
   forbidden:
-    "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned",
+    "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned refused",
   not_found:
     "unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
-    "rate_limited too_busy out_of_turn search_behind storage_unavailable shutting_down not_connected",
+    "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable shutting_down not_connected",
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
