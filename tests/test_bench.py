@@ -26,7 +26,6 @@ from bench.soak import soak  # noqa: E402
 from bench.stats import LONGEST_S, SLOTS_A_SECOND, Latencies, Spread  # noqa: E402
 from bench.wire import (  # noqa: E402
     AT_HEAD,
-    AT_HEAD,
     PONG,
     TEXT_BYTES,
     Fault,
