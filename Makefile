@@ -14,10 +14,10 @@ IF_NODE := $(if $(shell command -v npm),web)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium test check format demo screenshots bench serve soak lock clean
+.PHONY: help setup web chromium test check format demo screenshots bench bench-check serve soak lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP) ## make .venv from the lock file, when it is stale
 
@@ -81,6 +81,9 @@ screenshots: setup web chromium ## make the pictures of the web client in docs/ 
 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
+
+bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes it as it is
+	$(PY) -m bench.guard $(GUARD_ARGS)
 
 serve: setup $(IF_NODE) ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)

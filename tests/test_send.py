@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from timewire import send as module
 from timewire.access import MediaAccess
 from timewire.backends.memory import MemoryLog, MemoryStore
 from timewire.commands import Add, Create, Edit, MarkRead, PutSettings, Remove, Send
@@ -466,6 +467,54 @@ async def test_sends_keep_their_order(team: Office) -> None:
     assert [o.id for o in outcomes if isinstance(o, Ack)] == [send.id for send in sends]
     seqs = [o.seq for o in outcomes if isinstance(o, Ack)]
     assert seqs == list(range(2, 3002))
+
+
+class CountingLog(MemoryLog):
+    """Remembers how many drafts each append had."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 1000)
+        self.appends: list[int] = []
+
+    def append(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Receipt | TimewireError]]:
+        self.appends.append(len(drafts))
+        return super().append(drafts)
+
+
+@pytest.mark.parametrize(("pause_turns", "appends"), [(1, [6]), (10, [1] * 6)])
+async def test_what_comes_in_quick_succession_is_one_append(
+    pause_turns: int, appends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER_S", 60)
+    store, log = MemoryStore(lambda: 1000), CountingLog()
+    store.log, store.messages, store.directory = log, log.messages, log.directory
+    office = Office(store)
+    await office.sender.ask("alice", Create("make", "team"))
+    log.appends.clear()
+    for number in range(6):
+        office.submit("alice", Send(str(number), "team", {}))
+        await turns(pause_turns)
+    await turns()
+    await office.aclose()
+    assert log.appends == appends
+
+
+async def test_what_keeps_coming_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "GATHER_S", 0)
+    store, log = MemoryStore(lambda: 1000), CountingLog()
+    store.log, store.messages, store.directory = log, log.messages, log.directory
+    office = Office(store)
+    await office.sender.ask("alice", Create("make", "team"))
+    log.appends.clear()
+    for number in range(20):
+        office.submit("alice", Send(str(number), "team", {}))
+        await turns(1)
+    await turns()
+    await office.aclose()
+    assert sum(log.appends) == 20
+    assert len(log.appends) > 3
 
 
 async def test_synced_waits_for_fan_out_and_stored_does_not(team: Office) -> None:

@@ -1,7 +1,8 @@
 """Sending: check, append, acknowledge.  The one way by which messages get into the log.
 
 Requests are taken in the order of their arrival by one sequencer.  Everything that arrives while
-the log is busy with a batch goes into the next, so batches grow with the load by themselves.
+the log is busy with a batch goes into the next, and so does what arrives in quick succession, so
+batches grow with the load by themselves.
 A request that changes the directory ends its batch: the next one is checked against the change.
 """
 
@@ -11,6 +12,7 @@ import asyncio
 from collections import deque
 from functools import partial
 from heapq import heappop, heappush
+from time import perf_counter
 from typing import Final, Literal
 
 import structlog
@@ -32,6 +34,15 @@ MAX_QUEUE_REQUESTS: Final = 20_000
 
 MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
+
+GATHER_S: Final = 0.0005
+"""How long an append waits while more keeps arriving: a sync costs as much as many messages do."""
+
+QUIET_TURNS: Final = 2
+"""After so many turns of the event loop without a request there is nothing to wait for.
+
+A frame that is read in one turn becomes a request in the next.
+"""
 
 logger = structlog.get_logger("timewire.send")
 Receipts = list[Receipt | TimewireError]
@@ -84,8 +95,9 @@ class Sender:
         elif len(self._queue) >= MAX_QUEUE_REQUESTS:
             request.reply(request.command, error("too_busy"))
         else:
+            if not self._queue:
+                self._wake.set()
             self._queue.append(request)
-            self._wake.set()
 
     async def ask(
         self, user: str, command: Command, authority: Literal["member", "system"] = "member"
@@ -108,30 +120,46 @@ class Sender:
         while self._queue or not self._closing:
             await self._wake.wait()
             self._wake.clear()
-            SEND_QUEUE.set(len(self._queue))
-            while self._queue:
-                request = self._queue.popleft()
-                if self._behind:
-                    self._behind -= 1
-                    _refuse(request, error("storage_unavailable"))
-                    continue
-                self._failed = False
-                try:
-                    if not self._admit_at_once(request):
-                        await self._admit(request)
-                except TimewireError as refusal:
-                    _refuse(request, refusal)
-                except Exception:
-                    # One bad request must not end the sending of everybody.
-                    logger.exception("a request failed", user=request.user)
-                    _refuse(request, error("server_fault"))
-                if self._failed or len(self._drafts) >= MAX_BATCH_DRAFTS:
-                    self._flush()
+            await self._admit_all()
+            if not self._appends:
+                await self._gather()
             if not self._appends:
                 self._flush()
         self._flush()
         while self._appends:
             await asyncio.wait(self._appends)
+
+    async def _gather(self) -> None:
+        """Let what is arriving right now come into the same batch."""
+        quiet, until = 0, perf_counter() + GATHER_S
+        while quiet < QUIET_TURNS and len(self._drafts) < MAX_BATCH_DRAFTS:
+            await asyncio.sleep(0)
+            quiet = 0 if self._queue else quiet + 1
+            await self._admit_all()
+            if perf_counter() > until:
+                return
+
+    async def _admit_all(self) -> None:
+        """Have everything that is queued checked, and staged where a batch is full."""
+        SEND_QUEUE.set(len(self._queue))
+        while self._queue:
+            request = self._queue.popleft()
+            if self._behind:
+                self._behind -= 1
+                _refuse(request, error("storage_unavailable"))
+                continue
+            self._failed = False
+            try:
+                if not self._admit_at_once(request):
+                    await self._admit(request)
+            except TimewireError as refusal:
+                _refuse(request, refusal)
+            except Exception:
+                # One bad request must not end the sending of everybody.
+                logger.exception("a request failed", user=request.user)
+                _refuse(request, error("server_fault"))
+            if self._failed or len(self._drafts) >= MAX_BATCH_DRAFTS:
+                self._flush()
 
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still done."""
@@ -203,8 +231,8 @@ class Sender:
         if fault is not None:
             self._fail(requests, fault)
             return
-        if not self._appends:
-            self._flush()
+        if not self._appends and self._drafts:
+            self._wake.set()
         ACKS.inc(len(requests))
         for request, outcome in zip(requests, done.result(), strict=True):
             self._answer(request, outcome)

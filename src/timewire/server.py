@@ -6,12 +6,14 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
 
+from timewire import policy as policies
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.attachments import Attachments, Rules
@@ -31,17 +33,22 @@ from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.load import Loads
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.media import MediaIndex, MediaStore
+from timewire.modes import Modes
+from timewire.news import News
 from timewire.pages import Pages
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
 from timewire.signals import Signals
+from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks
+from timewire.webhooks import Webhooks, find_secrets
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -96,6 +103,7 @@ class Server:
         index: SearchIndex | None = None,
         clock: Clock = wall_clock,
         schemas: Schemas = SCHEMAS,
+        policy: policies.Policy | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -108,9 +116,9 @@ class Server:
         access = MediaAccess(store.media, store.directory, store.log, clock)
         self._attachments = _attachments(config, store, access, clock)
         self._sender = _sender(config, store, access, clock, schemas)
-        self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
+        policy = policy or policies.configured(config)
+        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
-        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
@@ -131,26 +139,7 @@ class Server:
             directory=store.directory,
             signals=self._signals,
         )
-        self._api = Api(
-            config,
-            keys,
-            self._verify,
-            clock,
-            log=store.log,
-            hub=self._hub,
-            bus=self._bus,
-            sender=self._sender,
-            sync=self._sync,
-            answer=self._answer,
-            indexer=self._indexer,
-            attachments=self._attachments,
-            webhooks=self._webhooks,
-            snapshots=self._snapshots,
-        )
-        self._pages = Pages(config, keys, clock)
-        self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=config.drain_s
-        )
+        self._runner: web.AppRunner | None = None
 
     @classmethod
     async def start(
@@ -160,11 +149,14 @@ class Server:
         clock: Clock = wall_clock,
         index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
+        *,
+        policy: policies.Policy | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
         With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
         ``schemas``: the message kinds whose bodies are checked.
+        ``policy`` chooses the modes of conversations; else the one that the configuration names.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -185,7 +177,9 @@ class Server:
             keys = Keys.load(config, directory)
             if own:
                 index = await TantivyIndex.open(directory / SEARCH)
-            server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
+            server = cls(
+                config, keys, store, index=index, clock=clock, schemas=schemas, policy=policy
+            )
         except BaseException:
             if own and index is not None:
                 await index.aclose()
@@ -215,12 +209,10 @@ class Server:
         await self._snapshots.remove()
         self._attachments.clear()
         self._run(self._attachments.run())
+        self._run(self._modes.run())
         self._run(self._expire())
         self._run(self._sweep())
-        await self._runner.setup()
         await self._listen()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for something, or raise why a part that it needs has stopped."""
@@ -234,19 +226,30 @@ class Server:
             waiting.cancel()
 
     async def _listen(self) -> None:
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=self.config.drain_s
+        )
+        await self._runner.setup()
         host, port = self.config.host, self.config.port
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         try:
             await site.start()
         except OSError as problem:
             raise error("address_unusable", reason=str(problem), host=host, port=port) from None
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _stop_listening(self) -> None:
+        for site in list(self._runner.sites) if self._runner is not None else ():
+            await site.stop()
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
         self._sender.close()
         await self._drain()
         await self._gateway.close()
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
         self._attachments.close()
         for task in self._tasks[1:]:
             task.cancel()
@@ -263,8 +266,7 @@ class Server:
 
     async def _drain(self) -> None:
         """Have what is queued answered and delivered while everybody is still there."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        await self._stop_listening()
         try:
             async with asyncio.timeout(self.config.drain_s):
                 if self._tasks:
@@ -276,8 +278,24 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        self._api.install(application)
-        self._pages.install(application)
+        api = Api(
+            self.config,
+            self.keys,
+            self._verify,
+            self._clock,
+            log=self._store.log,
+            hub=self._hub,
+            bus=self._bus,
+            sender=self._sender,
+            sync=self._sync,
+            answer=self._answer,
+            indexer=self._indexer,
+            attachments=self._attachments,
+            webhooks=self._webhooks,
+            snapshots=self._snapshots,
+        )
+        api.install(application)
+        Pages(self.config, self.keys, self._clock).install(application)
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:
@@ -348,6 +366,28 @@ def _tame_collector() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
+def _delivery(
+    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+) -> tuple[FanOut, Modes, Sync]:
+    """What brings messages to devices: to those who are connected, and to those who come back."""
+    log, directory, inbox = store.log, store.directory, store.inbox
+    loads = Loads(clock, policy.watch_members)
+    news = News(store.messages, inbox.position)
+    return (
+        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
+        Sync(
+            log,
+            inbox,
+            clock,
+            messages=store.messages,
+            directory=directory,
+            news=news,
+            loads=loads,
+        ),
+    )
+
+
 def _policy(config: Config) -> Policy:
     limits = Limits(
         frame_bytes=config.frame_bytes,
@@ -379,7 +419,13 @@ def _search(
 def _sender(
     config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas
 ) -> Sender:
-    return Sender(
+    make = Sender
+    if config.before_send:
+        signer = partial(_signer, config)
+        hook = load_hook(config.before_send, signer, clock)
+        terms = Terms(config.before_send_timeout_s, config.before_send_failure)
+        make = partial(Screening, hook, terms)
+    return make(
         store.log,
         store.directory,
         clock,
@@ -389,6 +435,10 @@ def _sender(
         schemas=schemas,
         media=access,
     )
+
+
+def _signer(config: Config) -> Signer:
+    return Signer(find_secrets(config))
 
 
 def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:

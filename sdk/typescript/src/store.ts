@@ -146,7 +146,9 @@ export class Store {
       const options = { backward: true, limit: limit + away.size };
       const found = await rows.scan<Row>("messages", range, options);
       const shown = found.filter(([, { message }]) => !away.has(message.seq)).slice(0, limit);
-      return shown.map(([, { message }]) => (isOver(message) ? bare(message) : message));
+      return shown.map(([, { message }]) =>
+        isOver(message, Date.now()) ? bare(message) : message,
+      );
     });
   }
 
@@ -164,11 +166,10 @@ export class Store {
       for (const [key] of await rows.scan("expiring", due)) {
         const [, conversation, seq] = key as [number, string, number];
         const row = await rows.get<Row>("messages", [conversation, seq]);
-        if (row)
-          await rows.put("messages", [conversation, seq], {
-            message: bare(row.message),
-            base: FINAL,
-          });
+        if (row && isOver(row.message, now)) {
+          const forgotten = { message: bare(row.message), base: FINAL };
+          await rows.put("messages", [conversation, seq], forgotten);
+        }
       }
       await rows.delete("expiring", due);
     });
@@ -271,6 +272,6 @@ function readMark(message: Message): [string, number] | undefined {
   return undefined;
 }
 
-function isOver(message: Message): boolean {
-  return message.expires > 0 && message.expires <= Date.now();
+function isOver({ expires }: Message, now: number): boolean {
+  return expires > 0 && expires <= now;
 }

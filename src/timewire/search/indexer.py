@@ -29,8 +29,8 @@ from timewire.search.scopes import Scopes
 PIECE_MESSAGES: Final = 100
 """Cut and staged without a rest between."""
 
-REST: Final = 2.0
-BUSY_REST: Final = 6.0
+REST: Final = 4.0
+BUSY_REST: Final = 8.0
 """The rest after a piece, in times of what the piece has taken; longer while the server is busy."""
 
 MAX_REST_S: Final = 0.1
@@ -42,8 +42,11 @@ BUSY_S: Final = 0.004
 COMMIT_MESSAGES: Final = 10_000
 """Shown at once at the most; as many as the index may be behind before it saves on commits."""
 
-SHOW_S: Final = 0.2
-"""After so long a message is shown, where there is no such hurry or backlog."""
+GATHER_S: Final = 0.2
+"""So long is waited for more, where nobody is in a hurry: showing one costs as much as hundreds."""
+
+SHOW_S: Final = 0.4
+"""After so long a message is shown, though more keep coming, where there is no backlog."""
 
 EXPIRY_PAUSE_MS: Final = 60_000
 RETRY_PAUSE_S: Final = 1.0
@@ -154,33 +157,32 @@ class Indexer:
             async with self._turn:
                 if self._rebuilds != rebuilds:
                     return False
-                since = since or monotonic()
+                if not since:
+                    since = monotonic()
+                    await self._gather()
                 position = await self._stage(self._index, batch)
-                if await self._is_due(position, position - shown, since):
+                if self._is_due(position, position - shown, since):
                     await self._expire()
                     await self._index.commit(position, self._log.epoch)
                     self._tell()
                     since, shown = 0.0, position
         return True
 
-    async def _is_due(self, position: Seq, count: int, since: float) -> bool:
-        """Whether to show what is staged, after a wait for more when nothing more is there."""
+    def _is_due(self, position: Seq, count: int, since: float) -> bool:
+        """Whether to show what is staged."""
         behind = self._log.head - position
         if count >= COMMIT_MESSAGES:
             return True
         if behind >= COMMIT_MESSAGES:
             return False
-        if not behind:
-            await self._gather(since + SHOW_S - monotonic())
-            return True
-        return monotonic() - since >= SHOW_S
+        return not behind or monotonic() - since >= SHOW_S
 
-    async def _gather(self, seconds: float) -> None:
-        """Wait a little, unless somebody waits for what is staged."""
+    async def _gather(self) -> None:
+        """Wait a little for more, unless somebody waits for what is there."""
         if not self._waiting:
             self._hurry.clear()
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with asyncio.timeout(GATHER_S):
                 await self._hurry.wait()
         except TimeoutError:
             pass
