@@ -4,7 +4,7 @@ import type { ConversationState } from "@timewire/client";
 import { useEffect, useState } from "preact/hooks";
 import type { Account } from "../model/account";
 import { draftOf } from "../model/drafts";
-import { isRow } from "../model/messages";
+import { isNotice, isRow } from "../model/messages";
 import { go, place } from "../model/place";
 import { brief, say } from "../words";
 import { NewConversation } from "./NewConversation";
@@ -133,6 +133,7 @@ function Row({ account, state }: RowProps) {
 
 function preview(account: Account, last: NonNullable<ConversationState["last"]>) {
   const text = summary(last);
+  if (isNotice(last)) return text;
   const isGroup = !/^(direct|self):/.test(last.conversation);
   if (last.from === account.user) return `${say("you")}: ${text}`;
   return isGroup && last.from ? `${last.from}: ${text}` : text;
