@@ -9,7 +9,14 @@ import { ABNORMAL, type Dial, type Ending, type Link } from "./link.js";
 import { newId } from "./names.js";
 import type { Ack, Command, Message, Query, ServerFrame } from "./protocol.js";
 import { rebuild } from "./rebuild.js";
-import { type Answer, type Effects, LOW_UNREAD_EVENTS, type Page, Session } from "./session.js";
+import {
+  type Answer,
+  type Effects,
+  LOW_UNREAD_EVENTS,
+  type Page,
+  RENEW_AGAIN_MS,
+  Session,
+} from "./session.js";
 import { type Change, nothing, type Saved, type Store } from "./store.js";
 import type { Tokens } from "./tokens.js";
 import { Slots, Watchers } from "./waiting.js";
@@ -38,6 +45,9 @@ export interface Audience {
   ended(fault: Error | undefined): void;
 }
 
+/** The longest time that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 type Waiter = { resolve: (answer: never) => void; reject: (fault: Error) => void };
 
 /** One device at work, until it is stopped. */
@@ -57,6 +67,7 @@ export class Driver implements Core {
   #flushed = 0;
   #saving = 0;
   #rebuilds = 0;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
   #planned = false;
   #stopping = false;
   #stopped: Promise<void> | undefined;
@@ -254,6 +265,7 @@ export class Driver implements Core {
     this.#transmit(effects, link);
     if (effects.pause) void this.#run(() => this.#rest());
     if (effects.rebuild) void this.#run(() => this.#rebuild());
+    if (effects.renewMs) this.#renewIn(effects.renewMs);
     const { state } = this.#session;
     if (state === "live" || state === "reset") {
       this.#attempts = 0;
@@ -320,6 +332,22 @@ export class Driver implements Core {
     this.#act();
   }
 
+  #renewIn(ms: number): void {
+    clearTimeout(this.#renewal);
+    if (this.#fault || !this.options.tokens.renewable) return;
+    const renew = () => void this.#run(() => this.#renew());
+    this.#renewal = setTimeout(renew, Math.min(ms, MAX_TIMER_MS));
+  }
+
+  /** Get a newer token, some time before the one in use expires. */
+  async #renew(): Promise<void> {
+    const token = await this.options.tokens.fresh().catch(() => undefined);
+    // The one in use holds for a while yet; what ends it is the server.
+    if (token === undefined) return this.#renewIn(RENEW_AGAIN_MS);
+    this.#session.renew(token);
+    this.#act();
+  }
+
   async #rebuild(): Promise<void> {
     // Another reset begins another rebuild, and this one has no say any more.
     this.#rebuilds += 1;
@@ -349,6 +377,7 @@ export class Driver implements Core {
     if (this.#fault) return;
     this.#fault = fault;
     this.#forgetSurroundings();
+    clearTimeout(this.#renewal);
     this.feed.progress = () => {};
     for (const waiters of this.#waiters.values()) for (const one of waiters) one.reject(fault);
     this.#waiters.clear();
