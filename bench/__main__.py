@@ -107,7 +107,7 @@ async def _run(case: Case, given: argparse.Namespace) -> dict[str, float]:
     if case.alone is not None:
         return await case.alone(given.seconds)
     assert case.against is not None
-    async with serving(durability=given.durability) as server:
+    async with serving(durability=given.durability, **case.settings) as server:
         if not given.profile:
             return await case.against(server, given.seconds)
         async with profiling(server.pid, native=given.native) as shares:

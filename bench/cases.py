@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import catchup, engine, freshness, group, idle, inboxes, pairs
+from bench import catchup, engine, fanout, freshness, group, idle, inboxes, pairs, policies
 from bench import search as finding
 from bench.server import ServerProcess
 
@@ -46,7 +46,10 @@ def at_most(key: str, says: str, unit: str, limits: tuple[float, float], **more:
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One measurement.  Of ``alone`` and ``against`` one is given: whether it needs a server."""
+    """One measurement.  Of ``alone`` and ``against`` one is given: whether it needs a server.
+
+    ``settings`` are those of the server.
+    """
 
     name: str
     title: str
@@ -54,6 +57,7 @@ class Case(msgspec.Struct, frozen=True):
     targets: tuple[Target, ...]
     alone: Callable[[float], Awaitable[Found]] | None = None
     against: Callable[[ServerProcess, float], Awaitable[Found]] | None = None
+    settings: dict[str, Any] = {}
 
 
 def _latency(name: str, says: str) -> tuple[Target, ...]:
@@ -123,6 +127,7 @@ def _inboxes(members: int) -> Case:
         {"members": members, "pairs_beside": inboxes.PAIRS},
         targets,
         against=lambda server, s: inboxes.many_inboxes(server, s, members=members),
+        settings={"fanout_policy": "write"},
     )
 
 
@@ -205,6 +210,63 @@ def _freshness(rate: int) -> Case:
     )
 
 
+_POLICIES: Final = {"write": "write", "read": policies.READ}
+
+
+def _crowd(members: int, online: int, mode: str) -> Case:
+    return Case(
+        f"crowd-{mode}",
+        f"A group of {members:,} members, {online:,} online, in mode {mode}",
+        {"members": members, "online": online, "mode": mode},
+        (
+            Target("writes_a_message", "writes a message", "", higher_is_better=False),
+            Target("server_ms_a_message", "server's processor time a message", "ms"),
+            Target("messages_per_s", "messages, each when all have the one before", "/s"),
+            Target("per_s", "deliveries", "/s"),
+            *_latency("delivery", "delivery"),
+            *_latency("ack", "ack"),
+        ),
+        against=partial(fanout.crowd, members=members, online=online, mode=mode),
+        settings={"fanout_policy": _POLICIES[mode]},
+    )
+
+
+def _many_groups(groups: int, mode: str) -> Case:
+    return Case(
+        f"sync-{mode}",
+        f"Sync of a user in {groups} groups, news in {fanout.NEWS}, in mode {mode}",
+        {"groups": groups, "news": fanout.NEWS, "mode": mode},
+        (
+            Target("sync_ms", "hello to live", "ms", higher_is_better=False),
+            Target("sync_max_ms", "the slowest", "ms", higher_is_better=False),
+        ),
+        against=lambda server, _: fanout.many_groups(server, groups=groups, mode=mode),
+        settings={"fanout_policy": _POLICIES[mode]},
+    )
+
+
+def fanout_cases(few: int) -> list[Case]:
+    """By mode: a very large group, a sync over many groups; and modes that change under load."""
+    shape = {"members": 100, "writers": 4, "window": 8}
+    switching = Case(
+        "switching",
+        "A group of 100 online members whose mode changes all the time: 4 writing, 8 in flight",
+        shape,
+        (
+            Target("per_s", "deliveries", "/s"),
+            *_latency("delivery", "delivery"),
+            *_latency("ack", "ack"),
+            Target("changes", "changes of mode"),
+            Target("wanderings", "catch-ups of one device meanwhile"),
+        ),
+        against=partial(fanout.switching, **shape),
+        settings={"fanout_policy": policies.FLIP},
+    )
+    crowds = [_crowd(10_000 // few, 1_000 // few, mode) for mode in _POLICIES]
+    syncs = [_many_groups(500, mode) for mode in _POLICIES]
+    return [*crowds, *syncs, switching]
+
+
 def cases(quick: bool) -> list[Case]:
     """All cases, in the order in which they run; smaller ones when there is little time."""
     few = 10 if quick else 1
@@ -246,6 +308,7 @@ def cases(quick: bool) -> list[Case]:
         _group(100, 4, 8, hundred),
         _group(500, 4, 8, Target("per_s", "deliveries", "/s")),
         _inboxes(10_000 // few),
+        *fanout_cases(few),
         _catch_up(10_000 // few),
         _idle(5_000 // few),
         search(100_000 // few),

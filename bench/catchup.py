@@ -33,9 +33,13 @@ class Catching:
         else:
             self._link.on_answer(data, start, end, now)
 
+    def numbers(self) -> list[int]:
+        """The numbers of all messages, in the order in which they came."""
+        return [int(number) for page in self.pages for number in _NUMBER.findall(page)]
+
     def check(self, entries: int) -> None:
         """Every message once, in order.  Raises ``Fault``."""
-        found = [int(number) for page in self.pages for number in _NUMBER.findall(page)]
+        found = self.numbers()
         if found != list(range(entries)):
             raise Fault(f"{len(found)} messages in the pages, {entries} expected")
 

@@ -32,6 +32,7 @@ COMMANDS = [
     "reindex",
     "backup",
     "restore",
+    "doctor",
 ]
 
 
@@ -432,3 +433,19 @@ def test_inspect_shows_what_a_running_server_has(served: Served, tmp_path: Path)
     status, _, complained = served.run("inspect", str(tmp_path / "none"), user="")
     assert status == cli.EXIT_REFUSED
     assert complained.startswith(f"error: {tmp_path / 'none'}: the data directory cannot be opened")
+
+
+def test_inspect_amplification_compares_ways_to_deliver(served: Served) -> None:
+    served.lines("create", "ampl", user="alice")
+    served.lines("send", "ampl", "hello", user="alice")
+    [as_json] = served.lines("inspect", "amplification", "--json", user="")
+    found = msgspec.json.decode(as_json)
+    assert found["messages"] >= 2
+    assert found["read"]["writes"] == found["messages"] < found["actual"]["writes"]
+    shown = served.lines("inspect", "amplification", str(served.data), user="")
+    assert shown[0].startswith(f"{found['messages']} messages, ")
+    names = [line.strip().split("  ")[0] for line in shown if "fan-out" in line or "as it" in line]
+    assert names == ["fan-out", "as it was", "pure write fan-out", "pure read fan-out"]
+
+    status, _, _ = served.run("inspect", "amplification", "one", "two", user="")
+    assert status == cli.EXIT_USAGE

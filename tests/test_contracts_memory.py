@@ -1,6 +1,7 @@
 """The memory backend keeps every contract."""
 
 import pytest
+from hypothesis import settings
 
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryStore, MemoryTimelines
@@ -31,6 +32,7 @@ from timewire.testing.contracts import (
     TimelineCrashContract,
     TimelineReopenContract,
     TimelineStoreContract,
+    modes_machine,
     stores_machine,
     timeline_machine,
 )
@@ -158,6 +160,8 @@ class TestMediaIndexReopened(MediaIndexReopenContract):
 
 
 TestStoresMachine = stores_machine(MemoryPlace).TestCase
+TestModesMachine = modes_machine(MemoryPlace).TestCase
+TestModesMachine.settings = settings(max_examples=200, stateful_step_count=40)
 
 
 class LocalBusPlace(Place[LocalBus]):

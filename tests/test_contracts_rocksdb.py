@@ -42,6 +42,7 @@ from timewire.testing.contracts import (
     TimelineDamageContract,
     TimelineReopenContract,
     TimelineStoreContract,
+    modes_machine,
     stores_machine,
     timeline_machine,
 )
@@ -207,3 +208,5 @@ class TestMediaIndexReopened(MediaIndexReopenContract):
 
 TestStoresMachine = stores_machine(RocksPlace).TestCase
 TestStoresMachine.settings = MACHINE
+TestModesMachine = modes_machine(RocksPlace).TestCase
+TestModesMachine.settings = MACHINE

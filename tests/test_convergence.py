@@ -38,7 +38,9 @@ from timewire.commands import (
 from timewire.directory import Membership
 from timewire.errors import TimewireError
 from timewire.fanout import FanOut
+from timewire.load import Loads
 from timewire.model import Message, Seq, decode_message, decode_stored, message_head, message_json
+from timewire.news import News
 from timewire.protocol import Cursor, GetHistory, HistoryPage
 from timewire.queries import Queries
 from timewire.send import Sender
@@ -91,8 +93,18 @@ class World:
         self.server = MemoryServer(lambda: self.now)
         log, directory, inbox = self.server.log, self.server.directory, self.server.inbox
         self.sender = Sender(log, directory, lambda: self.now, body_bytes=1000, max_members=10)
-        self.fanout = FanOut(log, directory, inbox, LocalBus())
-        self.sync = Sync(log, inbox, lambda: self.now, directory=directory)
+        news = News(self.server.messages, 0)
+        loads = Loads(lambda: self.now, watch_members=1)
+        self.fanout = FanOut(log, directory, inbox, LocalBus(), news=news, loads=loads)
+        self.sync = Sync(
+            log,
+            inbox,
+            lambda: self.now,
+            messages=self.server.messages,
+            directory=directory,
+            news=news,
+            loads=loads,
+        )
         self.queries = Queries(self.server.messages, directory, lambda: self.now, page_entries=100)
         stores = [store for _ in USERS for store in (MemoryStore(), SqliteStore(":memory:"))]
         self.devices = [Device(USERS[n // 2], store) for n, store in enumerate(stores)]

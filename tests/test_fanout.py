@@ -10,20 +10,26 @@ from hypothesis import strategies as st
 from timewire import fanout as module
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryInbox, MemoryStore
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName, switched
 from timewire.errors import error
-from timewire.fanout import FanOut
+from timewire.fanout import REFS_A_READ_MESSAGE, FanOut
 from timewire.inbox import MAX_PUT_REFS, Delivery
+from timewire.load import Loads
 from timewire.model import (
     Change,
+    Conversation,
     Created,
     Draft,
     Members,
     Receipt,
     Ref,
     Seq,
+    Stored,
     encode_change,
     encode_stored,
 )
+from timewire.news import News
+from timewire.plan import plan
 from timewire.testing.devices import eventually
 
 
@@ -33,7 +39,16 @@ class Press:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.bus = LocalBus()
-        self.fanout = FanOut(store.log, store.directory, store.inbox, self.bus)
+        self.news = News(store.messages, store.inbox.position)
+        self.loads = Loads(lambda: 1000, watch_members=3)
+        self.fanout = FanOut(
+            store.log,
+            store.directory,
+            store.inbox,
+            self.bus,
+            news=self.news,
+            loads=self.loads,
+        )
         self.published: list[tuple[Seq, tuple[str, ...]]] = []
         self.positions: list[Seq] = []
         self.bus.subscribe(self._record)
@@ -192,6 +207,91 @@ async def test_run_starts_where_the_inboxes_stand(press: Press) -> None:
     await again.store.aclose()
     await running
     assert await again.inbox("bob") == [1, 2]
+
+
+# -- modes ---------------------------------------------------------------------------------------
+
+
+async def switch(press: Press, name: str, mode: ModeName) -> Seq:
+    return await press.change(SYSTEM_MODES, Mode(name, mode), sender="")
+
+
+def stored(seq: Seq) -> Stored:
+    return Stored(seq, 0, "team", b"")
+
+
+def test_the_plan_is_made_of_windows_and_modes() -> None:
+    team = Conversation.make("team", 1, Created("group", ["alice", "bob"]), "alice")
+    assert list(plan(None, stored(5)).users) == []
+    first = plan(team, stored(2))
+    assert (list(first.users), first.mode) == (["alice", "bob"], "write")
+    team.epochs = switched(team.epochs, 3, Mode("team", "read"))
+    team.apply(4, Members(joined=["carol"], left=["bob"]))
+    team.epochs = switched(team.epochs, 6, Mode("team", "push"))
+    plans = [plan(team, stored(seq)) for seq in (2, 4, 5, 7)]
+    assert [one.mode for one in plans] == ["write", "read", "read", "push"]
+    assert [set(one.users) for one in plans] == [
+        {"alice", "bob"},
+        {"alice", "bob", "carol"},
+        {"alice", "carol"},
+        {"alice", "carol"},
+    ]
+    assert all(isinstance(one.users, frozenset) for one in plans[1:])
+    # The same set between two changes of the members: it is not made for each message.
+    assert plan(team, stored(8)).users is plans[-1].users
+
+
+async def test_only_mode_write_fills_inboxes_and_every_mode_is_published(press: Press) -> None:
+    made = await press.change("team", Created("group", ["alice", "bob"]))
+    modes: tuple[ModeName, ...] = ("read", "push", "write")
+    said: dict[str, Seq] = {}
+    for mode in modes:
+        await switch(press, "team", mode)
+        said[mode] = await press.say("team")
+    await press.run()
+    assert await press.inbox("alice") == [made, said["write"]]
+    published = {seq: set(names) for seq, names in press.published}
+    assert [published[seq] for seq in said.values()] == [{"alice", "bob"}] * 3
+    assert press.news.may_have(["team"], said["read"] - 1) == ["team"]
+    assert press.news.may_have(["team"], said["read"]) == []
+
+
+async def test_traffic_is_counted_by_mode(press: Press) -> None:
+    await press.change("team", Created("group", users(5)))
+    await press.say("team", 2)
+    await switch(press, "team", "read")
+    await press.say("team", 3)
+    await switch(press, "team", "push")
+    await press.say("team", 4)
+    await press.run()
+    traffic = press.store.inbox.traffic
+    # The two changes of mode are messages too, to nobody.
+    assert (traffic.written, traffic.written_receivers) == (3 + 2, 3 * 5)
+    assert (traffic.read, traffic.read_receivers) == (3, 15)
+    assert (traffic.pushed, traffic.pushed_receivers) == (4, 20)
+
+
+async def test_larger_conversations_and_those_in_other_modes_are_watched(press: Press) -> None:
+    await press.change("team", Created("group", users(2)))
+    await press.change("crew", Created("group", users(3)))
+    await press.change("duo", Created("group", users(2)))
+    await switch(press, "duo", "read")
+    await press.say("duo")
+    await press.run()
+    assert press.loads.watched() == ["crew", "duo"]
+
+
+async def test_a_read_message_for_very_many_is_one_small_step(press: Press) -> None:
+    many = users(3 * MAX_PUT_REFS)
+    await press.change("all", Created("group", many))
+    await switch(press, "all", "read")
+    last = await press.say("all", 20)
+    await press.run()
+    assert [(seq, len(names)) for seq, names in press.published[2:]] == [
+        (seq, len(many)) for seq in range(3, last + 1)
+    ]
+    assert await press.inbox("u000000") == [1]
+    assert 2 <= len(press.positions) <= 2 + 20 * REFS_A_READ_MESSAGE / MAX_PUT_REFS + 1
 
 
 class FullInbox(MemoryInbox):

@@ -1,6 +1,7 @@
 """The hub: who gets a push, and who waits for it."""
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -120,6 +121,31 @@ def test_a_frame_is_made_once_for_all(hub: Hub) -> None:
     join(hub, *ears)
     hub.publish([delivery(11, "alice")], 11)
     assert len({id(ear.frames[0]) for ear in ears}) == 1
+
+
+def test_of_very_many_only_those_who_are_here_are_looked_at(hub: Hub) -> None:
+    class Crowd(set[str]):
+        """Ten thousand, whom nobody should go through one by one."""
+
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError
+
+    crowd = Crowd(f"u{n}" for n in range(10_000))
+    ears = [Ear(f"u{n}") for n in range(0, 10_000, 10)]
+    stranger = Ear("eve")
+    join(hub, *ears, stranger)
+    message = delivery(11).message
+    hub.publish([Delivery(message, crowd, "read"), delivery(12, "eve")], 12)
+    assert {tuple(ear.pushed) for ear in ears} == {(11,)}
+    assert len({id(ear.frames[0]) for ear in ears}) == 1
+    assert stranger.pushed == [12]
+
+
+def test_of_a_few_each_is_looked_for(hub: Hub) -> None:
+    ears = [Ear("alice"), Ear("bob"), Ear("carol")]
+    join(hub, *ears)
+    hub.publish([Delivery(delivery(11).message, frozenset(["alice", "eve"]), "push")], 11)
+    assert [ear.pushed for ear in ears] == [[11], [], []]
 
 
 def test_a_device_has_one_connection(hub: Hub) -> None:

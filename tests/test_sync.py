@@ -7,10 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timewire import sync as module
+from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryStore
+from timewire.clock import Clock, wall_clock
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName
+from timewire.fanout import FanOut
 from timewire.inbox import Delivery
+from timewire.load import Loads
 from timewire.model import (
     MAX_SEQ,
+    Change,
     Created,
     Draft,
     Edited,
@@ -25,11 +31,25 @@ from timewire.model import (
     encode_change,
     encode_stored,
 )
+from timewire.news import News
 from timewire.protocol import Cursor
 from timewire.sync import MAX_PULL_BYTES, MAX_PULL_ENTRIES, CursorLost, Sync
 from timewire.testing.contracts import ManualClock
 
 BUCKET_MS = 1000
+
+
+def sync_of(store: MemoryStore, clock: Clock = wall_clock) -> Sync:
+    """A sync of this store, as after a start of the server."""
+    return Sync(
+        store.log,
+        store.inbox,
+        clock,
+        messages=store.messages,
+        directory=store.directory,
+        news=News(store.messages, store.inbox.position),
+        loads=Loads(lambda: 0, watch_members=1),
+    )
 
 
 class Post:
@@ -38,9 +58,7 @@ class Post:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, bucket_ms=BUCKET_MS)
-        self.sync = Sync(
-            self.store.log, self.store.inbox, self.clock, directory=self.store.directory
-        )
+        self.sync = sync_of(self.store, self.clock)
 
     async def deliver(self, *users: str, size: int = 0, count: int = 1) -> Seq:
         """Store messages and put them into these inboxes; the last one's SeqId."""
@@ -111,7 +129,7 @@ async def test_a_cursor_of_someone_else_is_not_served(post: Post) -> None:
 
 async def test_a_cursor_of_another_log_is_not_served(post: Post) -> None:
     assert post.locate("alice", Post().sync.base("alice"), "0") == "other_log"
-    again = Sync(post.store.reopened().log, post.store.inbox, directory=post.store.directory)
+    again = sync_of(post.store.reopened())
     assert again.base("alice") == post.sync.base("alice")
 
 
@@ -294,3 +312,128 @@ async def test_who_has_left_is_not_shown_later_changes(post: Post) -> None:
     assert await seen() == [({}, {}), ({"n": 1}, {})]
     await put(back)
     assert await seen() == [({"n": 2}, {}), ({"n": 1}, {"x": ["alice"], "y": ["alice"]})]
+
+
+# -- conversations in mode read ------------------------------------------------------------------
+
+
+class ReadPost(Post):
+    """The same with conversations; ``sync`` knows nothing yet of what was published."""
+
+    async def append(self, name: str, change: Change | None = None) -> Seq:
+        payload = (
+            encode_change("alice", "", change)
+            if change
+            else encode_stored("alice", "", "text", {"x": "y" * 50})
+        )
+        await self.store.log.append([Draft(name, "alice", "", payload, change)])
+        return self.store.log.head
+
+    async def group(self, name: str, *users: str, mode: ModeName = "read") -> None:
+        await self.append(name, Created("group", list(users)))
+        await self.append(SYSTEM_MODES, Mode(name, mode))
+
+    async def fan_out(self) -> Seq:
+        """Deliver all there is, and know of nothing but what the store says."""
+        news, loads = News(self.store.messages, 0), Loads(lambda: 0, watch_members=1)
+        store = self.store
+        fanout = FanOut(store.log, store.directory, store.inbox, LocalBus(), news=news, loads=loads)
+        while batch := await store.log.read(store.inbox.position):
+            await fanout.deliver(batch)
+        self.sync = sync_of(self.store, self.clock)
+        return store.log.head
+
+
+@pytest.fixture
+def read_post() -> ReadPost:
+    return ReadPost()
+
+
+async def test_inbox_and_conversations_are_merged_in_order(read_post: ReadPost) -> None:
+    modes: dict[str, ModeName] = {"a": "read", "b": "write", "c": "read", "d": "push"}
+    for name, mode in modes.items():
+        await read_post.group(name, "alice", "bob", mode=mode)
+    said = [await read_post.append(name) for name in "abcdcba"]
+    upto = await read_post.fan_out()
+    [page] = await read_post.pull_all("alice", 8, upto)
+    assert page == [seq for seq, name in zip(said, "abcdcba", strict=True) if name != "d"]
+    assert await read_post.pull_all("carol", 8, upto) == [[]]
+    refs, _ = await read_post.store.inbox.scan("alice", 8, upto, 100)
+    assert [ref.seq for ref in refs] == [said[1], said[5]]
+
+
+async def test_nothing_past_the_horizon_is_read(read_post: ReadPost) -> None:
+    await read_post.group("a", "alice")
+    said = [await read_post.append("a") for _ in range(5)]
+    await read_post.fan_out()
+    assert await read_post.pull_all("alice", 2, said[2]) == [said[:3]]
+    assert await read_post.pull_all("alice", said[2], said[2]) == [[]]
+
+
+async def test_what_was_read_mode_stays_where_it_was(read_post: ReadPost) -> None:
+    await read_post.group("a", "alice")
+    said: list[Seq] = []
+    for mode in ("write", "read", "push", "write", "read"):
+        said.append(await read_post.append("a"))
+        await read_post.append(SYSTEM_MODES, Mode("a", mode))
+    upto = await read_post.fan_out()
+    wanted = [seq for number, seq in enumerate(said) if number != 3]
+    assert await read_post.pull_all("alice", 2, upto) == [wanted]
+
+
+async def test_pages_of_merged_messages_are_exact(
+    read_post: ReadPost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"g{n}" for n in range(5)]
+    for number, name in enumerate(names):
+        await read_post.group(name, "alice", mode="read" if number % 2 else "write")
+    start = read_post.store.log.head
+    said = [await read_post.append(names[n * n % 5]) for n in range(40)]
+    upto = await read_post.fan_out()
+    for entries in (1, 2, 7, 40, 41):
+        monkeypatch.setattr(module, "MAX_PULL_ENTRIES", entries)
+        pages = await read_post.pull_all("alice", start, upto)
+        assert list(itertools.chain(*pages)) == said
+        assert [len(page) for page in pages[:-1]] == [entries] * (len(pages) - 1)
+        assert len(pages) == -(-len(said) // entries)
+
+
+async def test_a_conversation_without_news_is_not_read(read_post: ReadPost) -> None:
+    names = [f"g{n}" for n in range(500)]
+    for name in names:
+        await read_post.group(name, "alice", mode="read")
+        await read_post.append(name)
+    old = await read_post.fan_out()
+    for name in names[::100]:
+        await read_post.append(name)
+    upto = await read_post.fan_out()
+    traffic = read_post.store.inbox.traffic
+    assert [len(page) for page in await read_post.pull_all("alice", old, upto)] == [5]
+    assert (traffic.pulls, traffic.pull_conversations, traffic.pull_scans) == (1, 500, 5)
+
+
+async def test_a_cursor_below_the_floor_is_lost_whatever_the_mode(read_post: ReadPost) -> None:
+    await read_post.group("a", "alice")
+    await read_post.append("a")
+    last = await read_post.append("a")
+    read_post.clock.now += BUCKET_MS
+    await read_post.append("a")
+    upto = await read_post.fan_out()
+    await read_post.store.inbox.expire(read_post.clock.now)
+    base = read_post.sync.base("alice")
+    assert read_post.store.inbox.floor == last + 1
+    assert read_post.locate("alice", base, str(last - 1)) == "expired"
+    assert await read_post.pull_all("alice", last, upto) == [[last + 1]]
+    with pytest.raises(CursorLost):
+        await read_post.sync.pull("alice", last - 1, upto)
+
+
+async def test_a_removed_message_keeps_its_place_in_mode_read(read_post: ReadPost) -> None:
+    await read_post.group("a", "alice")
+    said = await read_post.append("a")
+    upto = await read_post.fan_out()
+    await read_post.store.messages.redact("a", said)
+    page = await read_post.sync.pull("alice", 2, upto)
+    assert [(m.seq, m.sender, m.body) for m in map(decode_message, page.messages)] == [
+        (said, "", {})
+    ]

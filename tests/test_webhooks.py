@@ -23,11 +23,11 @@ from timewire.client import Client, connect
 from timewire.errors import TimewireError
 from timewire.hooks import _Endpoints
 from timewire.server import Server
+from timewire.signing import Signer, secret_of
 from timewire.testing.servers import ServerProcess, running_server, serving
 from timewire.webhooks import events, ledger, posting
 from timewire.webhooks.ledger import Ledger, Parked, Progress
 from timewire.webhooks.service import endpoint_name, find_secrets
-from timewire.webhooks.signing import Signer, secret_of
 
 SECRET = secret_of("a secret of more than twenty-four bytes")
 WAIT_S = 30.0

@@ -19,17 +19,19 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import hooks, keeping, remote, searching, showing
+from timewire import checking, hooks, keeping, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
 if TYPE_CHECKING:
-    from timewire.library import Inspection
+    from timewire.library import Amplification, Inspection
     from timewire.server import Server
 
 EXIT_REFUSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+
+_AMPLIFICATION: Final = "amplification"
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -215,7 +217,14 @@ def token(
 
 @app.command()
 def inspect(
-    data: Annotated[str, typer.Argument(help="The directory; else the configured one.")] = "",
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[amplification] [DATA]",
+            help="The directory; else the configured one. With `amplification` before it: how "
+            "many writes and reads each message has cost.",
+        ),
+    ] = None,
     *,
     limit: Annotated[int, typer.Option(min=1, help="How many timelines are listed.")] = 20,
     as_json: remote.Json = False,
@@ -228,15 +237,45 @@ def inspect(
     timewire inspect
     timewire inspect /var/lib/timewire --limit 1000
     timewire inspect --json | jq .head
+    timewire inspect amplification
     ```
     """
     from timewire import library
 
-    found = library.inspect(data or load({}, os.environ, remote.config_file()).data, limit=limit)
+    words = list(what or ())
+    costs = words[:1] == [_AMPLIFICATION]
+    named = words[1:] if costs else words
+    if len(named) > 1:
+        raise typer.BadParameter("one directory at a time")
+    data = named[0] if named else load({}, os.environ, remote.config_file()).data
+    found = library.inspect_amplification(data) if costs else library.inspect(data, limit=limit)
     if as_json:
         remote.say(remote.to_json(found))
+    elif isinstance(found, library.Amplification):
+        _show_amplification(found)
     else:
         _show_inspection(found)
+
+
+def _show_amplification(found: Amplification) -> None:
+    out.print(f"{found.messages:,} messages, {found.pulls:,} pages of syncs")
+    ways = (
+        ("as it was", found.actual),
+        ("pure write fan-out", found.write),
+        ("pure read fan-out", found.read),
+    )
+    each = max(found.messages, 1)
+    rows = [
+        (
+            name,
+            f"{cost.writes:,}",
+            f"{cost.reads:,}",
+            f"{cost.writes / each:.1f}",
+            f"{cost.reads / each:.1f}",
+        )
+        for name, cost in ways
+    ]
+    _table(("fan-out", "writes", "reads", "writes a message", "reads a message"), rows)
 
 
 def _show_inspection(found: Inspection) -> None:
@@ -286,7 +325,7 @@ def version() -> None:
 for _command in (
     *(remote.send, remote.tail, remote.history, searching.search, remote.create, remote.chat),
     searching.reindex,
-    *(keeping.backup, keeping.restore),
+    *(keeping.backup, keeping.restore, checking.doctor),
 ):
     app.command()(_command)
 app.add_typer(hooks.app, name="webhooks")

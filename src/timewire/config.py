@@ -30,6 +30,7 @@ Origins = tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s,*]+)\Z")], ...
 MediaTypes = tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+*-]+)\Z")], ...]
 Urls = tuple[Annotated[str, Meta(pattern=r"^https?://[^\s,]+\Z")], ...]
 WebhookEvents = tuple[Literal["message", "change", "offline"], ...]
+_POLICY: Final = r"^(adaptive|write|read|[A-Za-z_][\w.]*:[A-Za-z_]\w*)\Z"
 _SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
 
 
@@ -85,6 +86,51 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache_mb: Annotated[
         int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
     ] = 128
+
+    fanout_policy: Annotated[
+        str,
+        Meta(
+            pattern=_POLICY,
+            description="Who chooses how messages reach devices that are not connected. `write`: "
+            "into the inbox of each member; `read`: each sync reads the conversation; `adaptive`: "
+            "what is cheaper, by size and load of the conversation; `module:function`: a policy of "
+            "your own. See docs/FANOUT.md.",
+        ),
+    ] = "adaptive"
+    write_members_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="`adaptive`: a group with more members is in mode `read` whatever its "
+            "load, until it has shrunk by `fanout_hysteresis`.",
+        ),
+    ] = 2000
+    read_members_min: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="`adaptive`: a group with fewer members is in mode `write` whatever its "
+            "load; one that is in mode `read` only once it has shrunk by `fanout_hysteresis`.",
+        ),
+    ] = 100
+    fanout_hysteresis: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=1000,
+            description="`adaptive`: by how much the other mode must be cheaper for a change.",
+        ),
+    ] = 2.0
+    fanout_dwell_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="`adaptive`: how long a mode is kept, and load observed, before a change.",
+        ),
+    ] = 300.0
 
     search: Annotated[
         Literal["on", "off"],
@@ -268,6 +314,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 500
 
+    before_send: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^https?://\S+\Z|^[\w.]+:\w+\Z",
+            description="What is asked before a message or an edit is stored: an address, or a "
+            "Python function as `package.module:function`; see docs/WEBHOOKS.md. Empty: nothing.",
+        ),
+    ] = ""
+    before_send_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="It must have answered within this time.")
+    ] = 2.0
+    before_send_failure: Annotated[
+        Literal["refuse", "allow"],
+        Meta(
+            description="When it does not: `refuse` the message for now, so that devices repeat "
+            "it, or `allow` it as it is."
+        ),
+    ] = "refuse"
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
     ] = "info"
@@ -289,6 +354,7 @@ KEYS: Final = tuple(_FIELDS)
 SECTIONS: Final = {
     "data": "Where",
     "durability": "Storing",
+    "fanout_policy": "Fan-out",
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",

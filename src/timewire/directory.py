@@ -42,6 +42,17 @@ class Membership(msgspec.Struct, frozen=True):
     """How many of its messages the user has hidden."""
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What a user's sync has to look at besides the inbox.
+
+    ``names``: conversations that the user is or was in and that are or were in mode ``read``, as
+    far back as any device can sync.  ``conversations``: how many the user is or was in at all.
+    """
+
+    names: Sequence[str]
+    conversations: int
+
+
 class Directory(Protocol):
     """Who is there.  See the module for what holds."""
 
@@ -70,6 +81,10 @@ class Directory(Protocol):
         self, user: str, *, after: str = "", limit: int = 100
     ) -> list[Membership]:
         """The conversations a user is or was in, past ``after``, in byte order of their names."""
+        ...
+
+    async def reading(self, user: str) -> Reading:
+        """Where a user's messages may be that are in no inbox.  Asked at every sync: kept ready."""
         ...
 
     async def read_mark(self, user: str, conversation: str) -> Seq:

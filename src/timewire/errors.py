@@ -162,6 +162,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "muted": (Forbidden, "you may not say anything here until the time in `until`"),
     "blocked": (Forbidden, "this user takes no messages from you"),
     "banned": (Forbidden, "these users may not be members; lift the ban first"),
+    "refused": (Forbidden, "the product does not allow this message; see the reason"),
     # what is not there
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
@@ -191,6 +192,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "search_behind": (
         Retryable,
         "the search index has not come so far yet; repeat with a pause, or without `wait_for`",
+    ),
+    "hook_failed": (
+        Retryable,
+        "what checks messages before they are stored does not answer; repeat with a pause",
     ),
     "storage_unavailable": (
         Retryable,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Protocol
 
 from timewire.clock import Clock, wall_clock
@@ -92,7 +92,10 @@ class Hub:
             message = delivery.message
             seq, origin = message.seq, message.origin
             frames: dict[bool, bytes] = {}
-            for user in delivery.users:
+            users = delivery.users
+            if isinstance(users, Set) and len(users) > len(online):
+                users = [user for user in online if user in users]
+            for user in users:
                 for receiver in online.get(user, ()):
                     if receiver.live and receiver is not origin:
                         data = frames.get(receiver.text)

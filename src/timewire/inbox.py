@@ -9,6 +9,8 @@ What every backend promises:
   Entries and position become durable together, in order; a crash may lose the newest of both,
   which fan-out then makes again from the log.  Putting a delivery twice changes nothing.
 - *Order.*  A scan gives references by growing SeqId, each once.
+- *Modes.*  Only a delivery of mode ``write`` is put into inboxes.  Any other only counts for the
+  life of its time bucket, so that the floor means the same for all messages.
 - *Life.*  ``expire`` removes a prefix of every inbox: all references to messages of the oldest time
   buckets.  ``floor`` is exact: the lowest SeqId that inboxes still keep.  A reader that has
   everything up to ``floor - 1`` misses nothing; any other must start again from the message store.
@@ -16,22 +18,50 @@ What every backend promises:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from timewire.model import Ref, Seq, Stored
+from timewire.epochs import ModeName
+from timewire.model import (
+    Ref,
+    Seq,
+    Stored,
+)
 
 MAX_PUT_REFS: Final = 2000
 """References in one ``put``: bounds how long one put can hold up everything else."""
 
 
 class Delivery(msgspec.Struct, eq=False, gc=False):
-    """A message and the inboxes it goes to."""
+    """A message, who gets it, and how: in mode ``write`` it goes into the users' inboxes.
+
+    Users of another mode come as a set: they may be very many, of whom few are connected.
+    """
 
     message: Stored
-    users: Sequence[str]
+    users: Collection[str]
+    mode: ModeName = "write"
+
+
+class Traffic(msgspec.Struct, array_like=True):
+    """Numbers of what was delivered and synced since the inboxes were made.
+
+    By mode: messages, and their receivers (in mode ``write`` these are inbox references).
+    ``pulls``: pages that devices asked for; ``pull_conversations``: the conversations of those who
+    asked, added up; ``pull_scans``: conversations that were read for a page.
+    """
+
+    written: int = 0
+    written_receivers: int = 0
+    read: int = 0
+    read_receivers: int = 0
+    pushed: int = 0
+    pushed_receivers: int = 0
+    pulls: int = 0
+    pull_conversations: int = 0
+    pull_scans: int = 0
 
 
 class Inbox(Protocol):
@@ -45,6 +75,14 @@ class Inbox(Protocol):
     @property
     def floor(self) -> Seq:
         """The lowest SeqId that inboxes still keep; 1 when nothing has expired."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """For whoever delivers and syncs to count in.  Kept with the position, at the next ``put``.
+
+        Numbers for people: a crash may lose the newest.
+        """
         ...
 
     async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from timewire.amplification import Amplification, amplification
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.rocksdb import inspection as rocksdb
 from timewire.backends.rocksdb.inspection import FamilySize, Inspection, TimelineSize
@@ -13,11 +14,13 @@ from timewire.backups import Snapshot, Snapshots
 from timewire.timeline import TimelineStore
 
 __all__ = [
+    "Amplification",
     "FamilySize",
     "Inspection",
     "TimelineSize",
     "begin_anew",
     "inspect",
+    "inspect_amplification",
     "open",
     "snapshot",
 ]
@@ -69,3 +72,12 @@ def inspect(path: str | Path, *, limit: int = 20) -> Inspection:
     Raises ``Unusable`` (directory_unusable).
     """
     return rocksdb.inspect(Path(path), limit)
+
+
+def inspect_amplification(path: str | Path) -> Amplification:
+    """What the messages and syncs of a data directory have cost, and would have cost otherwise.
+
+    Counted since the directory was made; read without changing it, also while a server has it
+    open.  Raises ``Unusable`` (directory_unusable).
+    """
+    return amplification(rocksdb.traffic(Path(path)))

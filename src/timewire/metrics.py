@@ -16,8 +16,21 @@ COMMIT_SECONDS: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 FANOUT_POSITION: Final = Gauge("timewire_fanout_position_seq", "SeqId up to which inboxes are full")
-FANOUT_MESSAGES: Final = Counter("timewire_fanout_messages", "Messages fanned out")
+FANOUT_MESSAGES: Final = Counter(
+    "timewire_fanout_messages", "Messages fanned out, by mode of their conversation", ["mode"]
+)
 FANOUT_REFS: Final = Counter("timewire_fanout_refs", "Inbox entries written")
+SYNC_READS: Final = Counter(
+    "timewire_sync_reads",
+    "Timelines read by syncs: inboxes (write), conversations (read)",
+    ["mode"],
+)
+SYNC_MESSAGES: Final = Counter(
+    "timewire_sync_messages", "Messages in the pages of syncs, by mode", ["mode"]
+)
+MODE_CHANGES: Final = Counter(
+    "timewire_mode_changes", "Conversations that were given another mode, by the new one", ["mode"]
+)
 CONNECTIONS: Final = Gauge("timewire_connections", "Open WebSocket connections")
 PUSHES: Final = Counter("timewire_pushes", "Push frames handed to connections")
 PAGES: Final = Counter("timewire_pages", "Catch-up pages sent")
@@ -47,6 +60,14 @@ SEARCHES: Final = Counter("timewire_searches", "Searches answered, by order", ["
 SEARCH_SECONDS: Final = Histogram(
     "timewire_search_seconds",
     "From question to answer, without waiting for the index",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)
+BEFORE_SEND: Final = Counter(
+    "timewire_before_send", "Messages that the before-send hook was asked about", ["outcome"]
+)
+BEFORE_SEND_SECONDS: Final = Histogram(
+    "timewire_before_send_seconds",
+    "From question to answer of the before-send hook",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
 WEBHOOK_REQUESTS: Final = Counter(

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from timewire.epochs import Epoch, Mode, first_epochs
+
 Seq = int
 """A SeqId: the position of a message in the log, and in every timeline it appears in."""
 
@@ -213,7 +215,7 @@ MediaChange = Uploaded | Swept
 MEDIA_LOG: Final = "system:media"
 """Nobody is a member of it, so nobody is sent what it holds."""
 
-Change = Created | GroupChange | MessageChange | Pinned | OwnChange | MediaChange
+Change = Created | GroupChange | MessageChange | Pinned | OwnChange | MediaChange | Mode
 """What a control message does, at the SeqId of the message."""
 
 CONTROL_KINDS: Final = frozenset(str(c.__struct_config__.tag) for c in get_args(Change))
@@ -283,7 +285,10 @@ class Conversation(msgspec.Struct, eq=False):
     """Until when, in ms."""
     pins: list[Seq] = []
     """SeqIds of pinned messages, in the order in which they were pinned."""
+    epochs: list[Epoch] = []
     _present: list[str] | None = None
+    audience: tuple[list[str], frozenset[str]] | None = None
+    """Members as a list and as a set, kept for fan-out."""
 
     @classmethod
     def make(cls, name: str, seq: Seq, change: Created, sender: str) -> Conversation:
@@ -292,6 +297,7 @@ class Conversation(msgspec.Struct, eq=False):
         made = cls(
             name, change.kind, change.title, seq, windows, seq, change.history, change.invite
         )
+        made.epochs = first_epochs(change.kind, seq)
         if change.kind == "group" and sender in windows:
             made.roles[sender] = "owner"
         return made

@@ -6,12 +6,14 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import web
 
+from timewire import policy as policies
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.attachments import Attachments, Rules
@@ -31,16 +33,21 @@ from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.load import Loads
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
 from timewire.media import MediaIndex, MediaStore
+from timewire.modes import Modes
+from timewire.news import News
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
 from timewire.signals import Signals
+from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks
+from timewire.webhooks import Webhooks, find_secrets
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -95,6 +102,7 @@ class Server:
         index: SearchIndex | None = None,
         clock: Clock = wall_clock,
         schemas: Schemas = SCHEMAS,
+        policy: policies.Policy | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -107,9 +115,9 @@ class Server:
         access = MediaAccess(store.media, store.directory, store.log, clock)
         self._attachments = _attachments(config, store, access, clock)
         self._sender = _sender(config, store, access, clock, schemas)
-        self._fanout = FanOut(store.log, store.directory, store.inbox, self._bus)
+        policy = policy or policies.configured(config)
+        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
-        self._sync = Sync(store.log, store.inbox, clock, directory=store.directory)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
@@ -158,11 +166,14 @@ class Server:
         clock: Clock = wall_clock,
         index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
+        *,
+        policy: policies.Policy | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
         With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
         ``schemas``: the message kinds whose bodies are checked.
+        ``policy`` chooses the modes of conversations; else the one that the configuration names.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -183,7 +194,9 @@ class Server:
             keys = Keys.load(config, directory)
             if own:
                 index = await TantivyIndex.open(directory / SEARCH)
-            server = cls(config, keys, store, index=index, clock=clock, schemas=schemas)
+            server = cls(
+                config, keys, store, index=index, clock=clock, schemas=schemas, policy=policy
+            )
         except BaseException:
             if own and index is not None:
                 await index.aclose()
@@ -213,6 +226,7 @@ class Server:
         await self._snapshots.remove()
         self._attachments.clear()
         self._run(self._attachments.run())
+        self._run(self._modes.run())
         self._run(self._expire())
         self._run(self._sweep())
         await self._runner.setup()
@@ -345,6 +359,28 @@ def _tame_collector() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
+def _delivery(
+    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+) -> tuple[FanOut, Modes, Sync]:
+    """What brings messages to devices: to those who are connected, and to those who come back."""
+    log, directory, inbox = store.log, store.directory, store.inbox
+    loads = Loads(clock, policy.watch_members)
+    news = News(store.messages, inbox.position)
+    return (
+        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
+        Sync(
+            log,
+            inbox,
+            clock,
+            messages=store.messages,
+            directory=directory,
+            news=news,
+            loads=loads,
+        ),
+    )
+
+
 def _policy(config: Config) -> Policy:
     limits = Limits(
         frame_bytes=config.frame_bytes,
@@ -376,7 +412,13 @@ def _search(
 def _sender(
     config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas
 ) -> Sender:
-    return Sender(
+    make = Sender
+    if config.before_send:
+        signer = partial(_signer, config)
+        hook = load_hook(config.before_send, signer, clock)
+        terms = Terms(config.before_send_timeout_s, config.before_send_failure)
+        make = partial(Screening, hook, terms)
+    return make(
         store.log,
         store.directory,
         clock,
@@ -386,6 +428,10 @@ def _sender(
         schemas=schemas,
         media=access,
     )
+
+
+def _signer(config: Config) -> Signer:
+    return Signer(find_secrets(config))
 
 
 def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:

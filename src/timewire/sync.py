@@ -1,12 +1,17 @@
 """Sync: from a cursor to the messages that a device has missed.
 
-A cursor is a position in the user's inbox.  ``Sync`` reads references past it, up to a horizon that
-fan-out has reached, and fetches the messages they name.  It keeps nothing for a device.
+A cursor is a position in the log.  ``Sync`` reads the references past it in the user's inbox, up to
+a horizon that fan-out has reached, and fetches the messages they name.  Conversations in read mode
+are in no inbox: their messages are read where they are, and both are merged by SeqId.  It keeps
+nothing for a device.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -14,15 +19,28 @@ from timewire.changes import as_left, was_changed
 from timewire.clock import Clock, wall_clock
 from timewire.directory import Directory
 from timewire.inbox import Inbox
+from timewire.load import Loads
 from timewire.log import MessageLog
-from timewire.model import MAX_SEQ, Seq, Stored, message_head, message_json
+from timewire.merge import Source, Span, merge, read_spans
+from timewire.metrics import SYNC_MESSAGES, SYNC_READS
+from timewire.model import MAX_SEQ, Entry, Ref, Seq, Stored, message_head, message_json
+from timewire.news import News
 from timewire.protocol import Cursor, ResetReason
+from timewire.timeline import TimelineStore
 
 MAX_PULL_ENTRIES = 500
 """Messages in one page of a catch-up."""
 
 MAX_PULL_BYTES = 256 * 1024
 """Bytes of messages in one page: it ends early, after at least one."""
+
+SOURCES_A_TURN: Final = 50
+"""Conversations that one page looks into before everything else gets its turn."""
+
+_INBOXES_READ: Final = SYNC_READS.labels("write")
+_CONVERSATIONS_READ: Final = SYNC_READS.labels("read")
+_FROM_INBOXES: Final = SYNC_MESSAGES.labels("write")
+_FROM_CONVERSATIONS: Final = SYNC_MESSAGES.labels("read")
 
 
 class CursorLost(Exception):
@@ -42,7 +60,7 @@ class Pulled(msgspec.Struct, frozen=True):
 
 
 class Sync:
-    """Reads inboxes."""
+    """Reads inboxes, and conversations in read mode."""
 
     def __init__(
         self,
@@ -50,12 +68,18 @@ class Sync:
         inbox: Inbox,
         clock: Clock = wall_clock,
         *,
+        messages: TimelineStore,
         directory: Directory,
+        news: News,
+        loads: Loads,
     ) -> None:
         self._log = log
         self._inbox = inbox
         self._clock = clock
+        self._messages = messages
         self._directory = directory
+        self._news = news
+        self._loads = loads
 
     def base(self, user: str) -> str:
         """The cursor base of a user: names the log's epoch and, without saying it, the user."""
@@ -88,9 +112,24 @@ class Sync:
             raise CursorLost("expired")
 
     async def pull(self, user: str, after: Seq, upto: Seq) -> Pulled:
-        """One page of what the user's inbox holds after a position, up to the horizon ``upto``."""
+        """One page of what there is for a user past a position, up to the horizon ``upto``."""
+        reading = await self._directory.reading(user)
+        self._loads.pulled(user)
+        traffic = self._inbox.traffic
+        traffic.pulls += 1
+        traffic.pull_conversations += reading.conversations
+        _INBOXES_READ.inc()
+        names = self._news.may_have(reading.names, after)
+        sources = await self._sources(user, names, after, upto) if names else []
         refs, more = await self._inbox.scan(user, after, upto, MAX_PULL_ENTRIES)
-        stored = await self._log.fetch(refs)
+        if sources:
+            traffic.pull_scans += len(sources)
+            _CONVERSATIONS_READ.inc(len(sources))
+            found, left = await merge(refs, sources, MAX_PULL_ENTRIES)
+            more = more or left
+        else:
+            found = refs
+        stored = await self._fetch(found)
         for message in stored:
             if was_changed(message.payload):
                 conversation = await self._directory.conversation(message.conversation)
@@ -101,7 +140,37 @@ class Sync:
         messages, position = _page(stored, self._clock())
         if len(messages) < len(stored):
             return Pulled(messages, position, has_more=True)
-        return Pulled(messages, refs[-1].seq if more else upto, more)
+        return Pulled(messages, found[-1].seq if more else upto, more)
+
+    async def _sources(self, user: str, names: list[str], after: Seq, upto: Seq) -> list[Source]:
+        """The conversations that the user has to read for this page."""
+        wanted: list[tuple[str, list[Span]]] = []
+        for number, name in enumerate(names, 1):
+            conversation = await self._directory.conversation(name)
+            spans = read_spans(conversation, user, after, upto) if conversation else []
+            if spans and await self._news.has(name, after):
+                wanted.append((name, spans))
+            if not number % SOURCES_A_TURN:
+                await asyncio.sleep(0)
+        first_entries = max(1, MAX_PULL_ENTRIES // max(1, len(wanted)))
+        return [Source(self._messages, name, spans, first_entries) for name, spans in wanted]
+
+    async def _fetch(self, found: Sequence[Ref | Entry]) -> list[Stored]:
+        """The messages themselves, in order."""
+        refs = [one for one in found if isinstance(one, Ref)]
+        stored = await self._log.fetch(refs)
+        read = [
+            Stored(one.seq, one.time, one.timeline, one.payload)
+            for one in found
+            if isinstance(one, Entry)
+        ]
+        _FROM_INBOXES.inc(len(stored))
+        _FROM_CONVERSATIONS.inc(len(read))
+        return sorted(stored + read, key=_seq) if read else stored
+
+
+def _seq(message: Stored) -> Seq:
+    return message.seq
 
 
 def _page(stored: list[Stored], now: int) -> tuple[list[bytes], Seq]:

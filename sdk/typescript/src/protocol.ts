@@ -21,11 +21,11 @@ export const CloseCode = {
 /** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
   forbidden:
-    "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned",
+    "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned refused",
   not_found:
     "unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
-    "rate_limited too_busy out_of_turn search_behind storage_unavailable shutting_down not_connected",
+    "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable shutting_down not_connected",
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
@@ -863,6 +863,17 @@ export interface SweptBody {
   readonly media: string;
 }
 
+/**
+ * Messages of a conversation that come after this one have another mode.
+ *
+ * `floor`: nothing below it can be synced any more; epochs that ended before it are forgotten.
+ */
+export interface ModeBody {
+  readonly conversation: string;
+  readonly mode: "write" | "read" | "push";
+  readonly floor?: number;
+}
+
 /** A message that the server writes: its body, by its kind. */
 export interface ControlBodies {
   readonly created: CreatedBody;
@@ -881,6 +892,7 @@ export interface ControlBodies {
   readonly settings: SettingsBody;
   readonly uploaded: UploadedBody;
   readonly swept: SweptBody;
+  readonly mode: ModeBody;
 }
 
 /** `text`: what is said. */

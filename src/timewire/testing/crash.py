@@ -22,6 +22,7 @@ import msgspec
 
 from timewire.backends.rocksdb import RocksStore
 from timewire.commands import Add, Command, Create, Edit, MarkRead, React, Recall, Remove, Send
+from timewire.merge import Source, read_spans
 from timewire.model import Message, Ref
 from timewire.names import direct
 from timewire.testing.checker import Violation, check, report
@@ -58,13 +59,13 @@ SHORT: Final = Plan()
 RUN_TIMEOUT_S: Final = 100.0
 
 
-async def run(seed: int, directory: Path, plan: Plan = SHORT) -> History:
-    """One run: everything that happened, ready to be checked."""
+async def run(seed: int, directory: Path, plan: Plan = SHORT, **settings: Any) -> History:
+    """One run: everything that happened, ready to be checked.  ``settings`` are the server's."""
     chance = random.Random(seed)
     history = History()
     async with (
         asyncio.timeout(RUN_TIMEOUT_S + sum(plan.life_s) * plan.kills),
-        running_server(directory / "data") as server,
+        running_server(directory / "data", **settings) as server,
     ):
         tokens = {user: server.token(user) for user in USERS}
         everyone = {
@@ -275,6 +276,7 @@ async def _read_back(witnesses: Sequence[Witness]) -> None:
 
 
 async def _dump_inboxes(data: Path, history: History) -> None:
+    """What the server keeps for each user: in the inbox, or in conversations of mode ``read``."""
     store = await RocksStore.open(data)
     try:
         inbox, head = store.inbox, store.log.head
@@ -284,18 +286,32 @@ async def _dump_inboxes(data: Path, history: History) -> None:
             while more:
                 found, more = await inbox.scan(user, refs[-1].seq if refs else 0, head, PAGE)
                 refs += found
+            refs = sorted([*refs, *await _read_refs(store, user)], key=lambda ref: ref.seq)
             history.inboxes.append(InboxDump(user, inbox.floor, inbox.position, tuple(refs)))
     finally:
         await store.aclose()
 
 
+async def _read_refs(store: RocksStore, user: str) -> list[Ref]:
+    after, upto = store.inbox.floor - 1, store.inbox.position
+    refs: list[Ref] = []
+    for name in (await store.directory.reading(user)).names:
+        conversation = await store.directory.conversation(name)
+        spans = read_spans(conversation, user, after, upto) if conversation else []
+        source = Source(store.messages, name, spans, PAGE)
+        while (entry := await source.head()) is not None:
+            refs.append(Ref(entry.seq, name))
+            source.take()
+    return refs
+
+
 # The soak --------------------------------------------------------------------------------------
 
 
-def examine(seed: int, plan: Plan = SHORT) -> tuple[History, list[Violation]]:
+def examine(seed: int, plan: Plan = SHORT, **settings: Any) -> tuple[History, list[Violation]]:
     """One run in a directory of its own, and what was wrong with it."""
     with tempfile.TemporaryDirectory(prefix="timewire-crash-") as directory:
-        history = asyncio.run(run(seed, Path(directory), plan))
+        history = asyncio.run(run(seed, Path(directory), plan, **settings))
     return history, check(history)
 
 
@@ -305,10 +321,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many runs")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--kills", type=int, default=4, help="kills in a run")
+    parser.add_argument("--policy", default="adaptive", help="the server's fanout_policy")
     given = parser.parse_args(arguments)
     failed: list[int] = []
     for seed in range(given.first, given.first + given.seeds):
-        history, violations = examine(seed, Plan(kills=given.kills))
+        history, violations = examine(seed, Plan(kills=given.kills), fanout_policy=given.policy)
         failed += [seed] * bool(violations)
         sys.stdout.write(f"seed {seed}: {len(history.attempts)} attempts, {report(violations)}\n")
         sys.stdout.flush()

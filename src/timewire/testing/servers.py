@@ -17,6 +17,7 @@ from timewire.auth import find_secret, mint
 from timewire.backends.memory import MemoryIndex
 from timewire.clock import Clock, wall_clock
 from timewire.config import ENV_PREFIX, Config
+from timewire.policy import Policy
 from timewire.server import Server, Store
 
 START_TIMEOUT_S: Final = 60.0
@@ -26,13 +27,17 @@ POLL_S: Final = 0.02
 
 @asynccontextmanager
 async def serving(
-    data: Path, store: Store | None = None, clock: Clock = wall_clock, **settings: Any
+    data: Path,
+    store: Store | None = None,
+    clock: Clock = wall_clock,
+    policy: Policy | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Server]:
     """A server in this process, on a free port."""
     config = msgspec.structs.replace(Config(data=str(data), port=0), **settings)
     # A store in memory is searched in memory.
     index = MemoryIndex() if store is not None else None
-    server = await Server.start(config, store, clock, index)
+    server = await Server.start(config, store, clock, index, policy=policy)
     try:
         yield server
     finally:

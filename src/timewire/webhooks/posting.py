@@ -11,8 +11,8 @@ import msgspec
 
 from timewire.clock import Clock
 from timewire.metrics import WEBHOOK_REQUESTS
+from timewire.signing import Signer
 from timewire.webhooks.events import Event
-from timewire.webhooks.signing import Signer
 
 FIRST_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 300.0

@@ -17,11 +17,11 @@ from timewire.directory import Directory
 from timewire.errors import error
 from timewire.log import MessageLog
 from timewire.model import Seq
+from timewire.signing import Signer, secret_of
 from timewire.webhooks.endpoint import Endpoint, EndpointState
 from timewire.webhooks.events import Events
 from timewire.webhooks.ledger import FILE, Ledger
 from timewire.webhooks.posting import Poster, Terms
-from timewire.webhooks.signing import Signer, secret_of
 
 SAVE_PAUSE_S: Final = 0.5
 """Between two looks whether something is to be remembered: a crash may have so much told twice."""

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timewire import changes
-from timewire.directory import Device, Membership
-from timewire.model import Blocked, Change, Conversation, Created, Hidden, Read, Seq, Settings
+from timewire.directory import Device, Membership, Reading
+from timewire.epochs import Mode, switched, was_read
+from timewire.model import (
+    Blocked,
+    Change,
+    Conversation,
+    Created,
+    Hidden,
+    Read,
+    Seq,
+    Settings,
+)
 from timewire.names import direct
 
 
@@ -30,6 +40,10 @@ class MemoryDirectory:
                     pairs = zip(change.members, change.members[::-1], strict=True)
                     made.banned.update(two for one, two in pairs if (one, two) in self._blocks)
                 self._conversations[conversation] = made
+            case Mode():
+                if change.conversation in self._conversations:
+                    found = self._conversations[change.conversation]
+                    found.epochs = switched(found.epochs, seq, change)
             case Read():
                 mark = sender, change.conversation
                 self._marks[mark] = max(self._marks.get(mark, 0), change.seq)
@@ -79,6 +93,10 @@ class MemoryDirectory:
             )
             for name in names[:limit]
         ]
+
+    async def reading(self, user: str) -> Reading:
+        mine = [one for one in self._conversations.values() if user in one.windows]
+        return Reading(sorted(one.name for one in mine if was_read(one.epochs)), len(mine))
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
         return self._marks.get((user, conversation), 0)

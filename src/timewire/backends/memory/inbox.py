@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timewire.errors import error
-from timewire.inbox import MAX_PUT_REFS, Delivery
+from timewire.inbox import MAX_PUT_REFS, Delivery, Traffic
 from timewire.model import Ref, Seq
 
 
@@ -23,6 +23,7 @@ class MemoryInbox:
         """bucket -> the largest SeqId that was put into it"""
         self._position: Seq = 0
         self._floor: Seq = 1
+        self.traffic = Traffic()
 
     @property
     def position(self) -> Seq:
@@ -33,7 +34,7 @@ class MemoryInbox:
         return self._floor
 
     async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:
-        if sum(len(delivery.users) for delivery in deliveries) > MAX_PUT_REFS:
+        if sum(len(one.users) for one in deliveries if one.mode == "write") > MAX_PUT_REFS:
             raise error("batch_too_large", limit=MAX_PUT_REFS)
         for delivery in deliveries:
             message = delivery.message
@@ -41,7 +42,7 @@ class MemoryInbox:
                 continue  # what has expired does not come back
             bucket = message.time // self._bucket_ms
             self._newest[bucket] = max(self._newest.get(bucket, 0), message.seq)
-            for user in delivery.users:
+            for user in delivery.users if delivery.mode == "write" else ():
                 self._refs.setdefault(user, {})[message.seq] = message.conversation
         self._position = max(self._position, position)
 

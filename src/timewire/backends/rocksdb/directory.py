@@ -11,6 +11,7 @@ One family, by the first byte of the key:
     b user 0 user                nothing: the first takes no messages from the second
     s user                       settings
     d user 0 device              time last seen, 8 bytes
+    e conversation               see ``epochs``
 
 Values are MessagePack where not said otherwise.
 """
@@ -29,8 +30,10 @@ from timewire import changes
 from timewire.backends.rocksdb.database import DIRECTORY, Family
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
+from timewire.backends.rocksdb.epochs import Epochs
 from timewire.backends.rocksdb.lru import Lru
-from timewire.directory import Device, Membership
+from timewire.directory import Device, Membership, Reading
+from timewire.epochs import Mode, switched
 from timewire.errors import TimewireError, error
 from timewire.model import (
     MAX_PAGE_ENTRIES,
@@ -92,6 +95,7 @@ class RocksDirectory:
         self._conversations: Lru[str, Conversation] = Lru(MAX_CACHED_MEMBERS)
         self._numbers: Lru[bytes, int] = Lru(MAX_CACHED_MARKS)
         """Read marks, and how many messages are hidden."""
+        self._epochs = Epochs(engine)
         engine.on_reload(self.forget)
 
     def known(self, name: str) -> Conversation | None:
@@ -123,6 +127,14 @@ class RocksDirectory:
             for name, value in zip(names, stored, strict=True)
             if value is not None
         ]
+
+    async def reading(self, user: str) -> Reading:
+        found = self._epochs.known_reading(user)
+        if found is not None:
+            return found
+        start = _pair(b"u", user, "")
+        keys = self._family().forward_keys(start, _end(start))
+        return self._epochs.reading(user, [key[len(start) :].decode() for key in keys])
 
     async def read_mark(self, user: str, conversation: str) -> Seq:
         return self._number(_pair(b"r", user, conversation))
@@ -184,6 +196,8 @@ class RocksDirectory:
                 self._block(batch, sender, change)
             case Settings() as change:
                 batch.put(b"s" + sender.encode(), _encode(change), self._family().handle)
+            case Mode() as change:
+                self._switch(batch, seq, change)
             case change:
                 self._change(batch, seq, time, name, change)
 
@@ -191,12 +205,21 @@ class RocksDirectory:
         """Drop what is in memory: it may show what never was written."""
         self._conversations.clear()
         self._numbers.clear()
+        self._epochs.clear()
 
     def _create(self, batch: WriteBatch, made: Conversation) -> None:
         self._put_head(batch, made.name, _head(made))
         for place, user in enumerate(made.windows):
             self._put_member(batch, made, user, place)
+        self._epochs.stage(batch, made)
         self._keep(made)
+
+    def _switch(self, batch: WriteBatch, seq: Seq, change: Mode) -> None:
+        found = self._conversation(change.conversation)
+        if found is not None:
+            found.epochs = switched(found.epochs, seq, change)
+            self._epochs.stage(batch, found)
+            self._keep(found)
 
     def _change(self, batch: WriteBatch, seq: Seq, time: int, name: str, change: Change) -> None:
         found = self._conversation(name)
@@ -210,6 +233,7 @@ class RocksDirectory:
         for place, user in enumerate(islice(found.windows, known, None), known):
             self._put_member(batch, found, user, place)
             changed.discard(user)
+        self._epochs.forget(islice(found.windows, known, None))
         for user in changed:
             stored = family.get(_pair(b"m", name, user)) or b""
             self._put_member(batch, found, user, _decode_membership(stored).place)
@@ -293,6 +317,7 @@ class RocksDirectory:
             head.banned,
             head.muted,
             head.pins,
+            self._epochs.load(name),
         )
 
     def _number(self, key: bytes) -> int:

@@ -14,7 +14,7 @@ back, fan-out makes again.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from struct import Struct
@@ -27,7 +27,7 @@ from timewire.backends.rocksdb.database import META
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.errors import error
-from timewire.inbox import MAX_PUT_REFS, Delivery
+from timewire.inbox import MAX_PUT_REFS, Delivery, Traffic
 from timewire.model import MAX_SEQ, Ref, Seq
 
 _FAMILY: Final = "inbox."
@@ -43,6 +43,7 @@ class InboxState(msgspec.Struct, array_like=True):
     position: Seq = 0
     floor: Seq = 1
     newest: dict[int, Seq] = {}
+    traffic: Traffic = msgspec.field(default_factory=Traffic)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -66,16 +67,20 @@ class RocksInbox:
     def floor(self) -> Seq:
         return self._state.floor
 
+    @property
+    def traffic(self) -> Traffic:
+        return self._state.traffic
+
     async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         state = self._state
-        if sum([len(delivery.users) for delivery in deliveries]) > MAX_PUT_REFS:
+        if sum([len(one.users) for one in deliveries if one.mode == "write"]) > MAX_PUT_REFS:
             raise error("batch_too_large", limit=MAX_PUT_REFS)
         # What is there already, and what has expired, is not put again.
         known = max(state.position, state.floor - 1)
         fresh = [d for d in deliveries if d.message.seq > known and d.users]
         batch = WriteBatch(raw_mode=True)
         newest = self._put_buckets(batch, fresh) if fresh else state.newest
-        state = InboxState(max(state.position, position), state.floor, newest)
+        state = InboxState(max(state.position, position), state.floor, newest, state.traffic)
         batch.put(STATE_KEY, _encode(state))
         self._engine.write(batch)
         self._state = state
@@ -136,7 +141,8 @@ class RocksInbox:
         """Say that buckets are gone, before they are."""
         newest = self._state.newest.copy()
         floor = max(newest.pop(bucket) for bucket in buckets) + 1
-        state = InboxState(self._state.position, max(self._state.floor, floor), newest)
+        old = self._state
+        state = InboxState(old.position, max(old.floor, floor), newest, old.traffic)
         batch = WriteBatch(raw_mode=True)
         batch.put(STATE_KEY, _encode(state))
         self._engine.write(batch)
@@ -164,7 +170,7 @@ class _Run:
 
     __slots__ = ("conversation", "seqs", "users")
 
-    def __init__(self, conversation: str, users: Sequence[str], seq: Seq) -> None:
+    def __init__(self, conversation: str, users: Collection[str], seq: Seq) -> None:
         self.conversation = conversation
         self.users = users
         self.seqs = [seq]
@@ -179,10 +185,12 @@ class _Run:
 
 
 def pack_rows(deliveries: list[Delivery]) -> dict[str, bytes]:
-    """What to write: user -> row."""
+    """What to write of those in mode ``write``: user -> row."""
     newest: dict[str, _Run] = {}
     runs: list[_Run] = []
     for delivery in deliveries:
+        if delivery.mode != "write":
+            continue
         message, users = delivery.message, delivery.users
         run = newest.get(message.conversation)
         # Fan-out gives the same list for all messages between two changes of the members.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from rocksdict import Cache
@@ -14,11 +15,14 @@ from timewire.backends.rocksdb.entries import count, names, newest, pack_seq, se
 from timewire.backends.rocksdb.inbox import STATE_KEY, InboxState
 from timewire.backends.rocksdb.store import EPOCH_KEY, FORMAT_KEY
 from timewire.errors import TimewireError, error
+from timewire.inbox import Traffic
 from timewire.model import MAX_SEQ, Seq
 
 CACHE_BYTES: Final = 8 << 20
 MAX_COUNTED_ENTRIES: Final = 1_000_000
 """Entries of one timeline that are counted: bounds how long an inspection takes."""
+
+Found = TypeVar("Found")
 
 MAX_TRIES: Final = 3
 """A server may remove a file between our reading of its name and of itself."""
@@ -68,19 +72,31 @@ def inspect(path: Path, limit: int) -> Inspection:
 
     Raises ``Unusable`` (directory_unusable).
     """
+    return _look(path, lambda database: _read(path, database, limit))
+
+
+def traffic(path: Path) -> Traffic:
+    """What was delivered and synced since the data directory was made.
+
+    Raises ``Unusable`` (directory_unusable).
+    """
+    return _look(path, lambda database: _inboxes(database).traffic)
+
+
+def _look(path: Path, read: Callable[[Database], Found]) -> Found:
     for _ in range(MAX_TRIES - 1):
         try:
-            return _inspect(path, limit)
+            return _look_once(path, read)
         except TimewireError:
             if not (path / "CURRENT").exists():
                 raise
-    return _inspect(path, limit)
+    return _look_once(path, read)
 
 
-def _inspect(path: Path, limit: int) -> Inspection:
+def _look_once(path: Path, read: Callable[[Database], Found]) -> Found:
     database = open_readonly(path, Cache(CACHE_BYTES))
     try:
-        return _read(path, database, limit)
+        return read(database)
     except TimewireError:
         raise
     except Exception as fault:
@@ -89,10 +105,14 @@ def _inspect(path: Path, limit: int) -> Inspection:
         database.close()
 
 
+def _inboxes(database: Database) -> InboxState:
+    state = database[META].get(STATE_KEY)
+    return msgspec.msgpack.decode(state, type=InboxState) if state else InboxState()
+
+
 def _read(path: Path, database: Database, limit: int) -> Inspection:
     meta = database[META]
-    state = meta.get(STATE_KEY)
-    inbox = msgspec.msgpack.decode(state, type=InboxState) if state else InboxState()
+    inbox = _inboxes(database)
     head = next(
         (seq_of(key) for key, _ in database[LOG].backward(pack_seq(1), pack_seq(MAX_SEQ))), 0
     )

@@ -59,6 +59,7 @@ from timewire.testing.contracts.media import (
     MediaIndexReopenContract,
     MediaStoreContract,
 )
+from timewire.testing.contracts.modes_machine import modes_machine
 from timewire.testing.contracts.places import (
     BUCKET_MS,
     KEYS_DAYS,
@@ -128,6 +129,7 @@ __all__ = [
     "TimelinesPlace",
     "TimelineStoreContract",
     "index_machine",
+    "modes_machine",
     "stores_machine",
     "timeline_machine",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from timewire.directory import Device, Membership
+from timewire.directory import Device, Membership, Reading
+from timewire.epochs import SYSTEM_MODES, Epoch, Mode, ModeName, mode_at
 from timewire.model import (
     Change,
     Conversation,
@@ -23,6 +24,11 @@ async def change(store: Stores, conversation: str, change: Change, *, sender: st
     payload = encode_change(sender, "", change)
     [receipt] = await put(store.log, Draft(conversation, sender, "", payload, change))
     return receipt.seq
+
+
+async def switch(store: Stores, name: str, mode: ModeName, floor: int = 1) -> int:
+    """Give a conversation another mode; the SeqId of the change."""
+    return await change(store, SYSTEM_MODES, Mode(name, mode, floor), sender="")
 
 
 async def known(store: Stores, name: str) -> Conversation:
@@ -148,6 +154,61 @@ class DirectoryContract(Contract[StoresPlace]):
         await change(store, "self:alice", Settings("all"))
         assert await store.directory.settings("alice") == Settings("all")
 
+    async def test_a_mode_counts_from_its_message_on(self, store: Stores) -> None:
+        made = await change(store, "team", Created("group", ["alice", "bob"]))
+        read = await switch(store, "team", "read")
+        push = await switch(store, "team", "push")
+        write = await switch(store, "team", "write")
+
+        team = await known(store, "team")
+        epochs = [Epoch(read, "read"), Epoch(push, "push"), Epoch(write, "write")]
+        assert (team.epochs, team.changed) == (epochs, made)
+        seqs = (made, read, read + 1, push, push + 1, write + 1)
+        modes = ["write", "write", "read", "read", "push", "write"]
+        assert [mode_at(team.epochs, seq) for seq in seqs] == modes
+        assert await store.directory.conversation(SYSTEM_MODES) is None
+
+    async def test_epochs_that_ended_before_the_floor_are_forgotten(self, store: Stores) -> None:
+        await change(store, "team", Created("group", ["alice"]))
+        first = await switch(store, "team", "read")
+        second = await switch(store, "team", "write", first)
+        third = await switch(store, "team", "read", second)
+        team = await known(store, "team")
+        assert team.epochs == [Epoch(first, "read"), Epoch(second, "write"), Epoch(third, "read")]
+        fourth = await switch(store, "team", "write", third)
+        assert (await known(store, "team")).epochs == [Epoch(third, "read"), Epoch(fourth, "write")]
+        assert await store.directory.reading("alice") == Reading(["team"], 1)
+        fifth = await switch(store, "team", "push", fourth + 1)
+        assert (await known(store, "team")).epochs == [Epoch(fifth, "push")]
+        assert await store.directory.reading("alice") == Reading([], 1)
+
+    async def test_what_a_user_reads_is_what_was_read_while_one_is_or_was_a_member(
+        self, store: Stores
+    ) -> None:
+        reading = store.directory.reading
+        assert await reading("alice") == Reading([], 0)
+        await change(store, "team", Created("group", ["alice", "bob"]))
+        await change(store, "crew", Created("group", ["alice"]))
+        assert await reading("alice") == Reading([], 2)
+        await switch(store, "team", "read")
+        assert await reading("alice") == Reading(["team"], 2)
+        assert await reading("bob") == Reading(["team"], 1)
+        assert await reading("carol") == Reading([], 0)
+        await change(store, "team", Members(joined=["carol"], left=["bob"]))
+        assert await reading("carol") == Reading(["team"], 1)
+        await switch(store, "team", "write")
+        assert await reading("bob") == Reading(["team"], 1)
+        await change(store, "crew", Members(joined=["bob"]))
+        await switch(store, "crew", "push")
+        assert await reading("bob") == Reading(["team"], 2)
+
+    async def test_a_mode_of_what_is_not_there_changes_nothing(self, store: Stores) -> None:
+        await switch(store, "team", "read")
+        assert await store.directory.conversation("team") is None
+        await change(store, "team", Created("group", ["alice"]))
+        assert (await known(store, "team")).epochs == []
+        assert await store.directory.reading("alice") == Reading([], 1)
+
     async def test_devices_are_listed_by_name(self, store: Stores) -> None:
         for device, time in [("phone", 100), ("laptop", 200), ("phone", 300), ("平板", 5)]:
             await store.directory.seen("alice", device, time)
@@ -169,6 +230,7 @@ class DirectoryReopenContract(Contract[StoresPlace]):
         await change(store, "self:alice", Read("team", left))
         await change(store, "self:alice", Settings("nobody"))
         await store.directory.seen("alice", "phone", 100)
+        read = await switch(store, "team", "read")
 
         await self.at.close()
         store = await self.at.open()
@@ -188,6 +250,8 @@ class DirectoryReopenContract(Contract[StoresPlace]):
         assert await store.directory.read_mark("alice", "team") == left
         assert await store.directory.settings("alice") == Settings("nobody")
         assert list(await store.directory.devices("alice")) == [Device("phone", 100)]
+        assert team.epochs == [Epoch(read, "read")]
+        assert await store.directory.reading("carol") == Reading(["team"], 1)
 
         gone = await change(store, "team", Members(left=["alice"]))
         await change(store, "self:alice", Read("team", 1))

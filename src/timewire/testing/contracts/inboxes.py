@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox
+from timewire.inbox import MAX_PUT_REFS, Delivery, Inbox, Traffic
 from timewire.model import MAX_SEQ, Ref, Stored
 from timewire.testing.contracts.places import (
     BUCKET_MS,
@@ -90,6 +90,31 @@ class InboxContract(Contract[StoresPlace]):
         await store.inbox.put([delivery(6, "empty", [])], 6)
         assert store.inbox.position == 6
 
+    async def test_only_what_is_in_mode_write_is_put_into_inboxes(self, store: Stores) -> None:
+        inbox = store.inbox
+        many = frozenset(f"u{i}" for i in range(2 * MAX_PUT_REFS))
+        pushed = Delivery(Stored(3, 0, "room", b""), frozenset(["alice"]), "push")
+        read = Delivery(Stored(2, 0, "crowd", b""), many | {"alice"}, "read")
+        await inbox.put([delivery(1, "team", ["alice"]), read, pushed], 3)
+        await inbox.put([read], 3)
+        assert await inbox_of(inbox, "alice") == [Ref(1, "team")]
+        assert await inbox_of(inbox, "u0") == []
+        assert inbox.position == 3
+
+    async def test_the_floor_passes_what_is_in_no_inbox_too(self, store: Stores) -> None:
+        inbox = store.inbox
+        late = Delivery(Stored(2, BUCKET_MS, "crowd", b""), frozenset(["alice"]), "read")
+        await inbox.put([delivery(1, "team", ["alice"], 0), late], 2)
+        await inbox.put([delivery(3, "team", ["alice"], 2 * BUCKET_MS)], 3)
+        await inbox.expire(2 * BUCKET_MS)
+        assert (inbox.floor, await inbox_of(inbox, "alice")) == (3, [Ref(3, "team")])
+
+    async def test_traffic_is_there_to_be_counted_in(self, store: Stores) -> None:
+        assert store.inbox.traffic == Traffic()
+        store.inbox.traffic.pulls += 2
+        await store.inbox.put([delivery(1, "team", ["alice"])], 1)
+        assert store.inbox.traffic == Traffic(pulls=2)
+
     async def test_a_large_message_is_put_in_pieces(self, store: Stores) -> None:
         inbox = store.inbox
         users = [f"u{i}" for i in range(2 * MAX_PUT_REFS + 1)]
@@ -160,11 +185,13 @@ class InboxReopenContract(Contract[StoresPlace]):
             ],
             7,
         )
+        store.inbox.traffic.read += 5
         await store.inbox.expire(BUCKET_MS)
 
         await self.at.close()
         store = await self.at.open()
         assert (store.inbox.position, store.inbox.floor) == (7, 2)
+        assert store.inbox.traffic == Traffic(read=5)
         assert await inbox_of(store.inbox, "alice") == [Ref(2, "team")]
         assert await inbox_of(store.inbox, "bob") == [Ref(3, "x")]
         await store.inbox.put([delivery(1, "team", ["alice"], 0)], 1)

@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 from msgspec.structs import replace
 
 from timewire.directory import Membership
+from timewire.epochs import SYSTEM_MODES, Mode, ModeName, mode_at
 from timewire.errors import TimewireError
 from timewire.inbox import Delivery
 from timewire.model import (
@@ -71,6 +72,10 @@ class Model:
         default_factory=dict[str, dict[str, list[list[int]]]]
     )
     """conversation -> user -> [joined, left] ..."""
+    modes: dict[str, list[tuple[int, ModeName]]] = field(
+        default_factory=dict[str, list[tuple[int, ModeName]]]
+    )
+    """conversation -> messages past this SeqId have this mode ..."""
     marks: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     delivered: list[Delivery] = field(default_factory=list[Delivery])
     position: int = 0
@@ -89,6 +94,13 @@ class Model:
             if any(joined <= seq and (not left or seq <= left) for joined, left in windows)
         )
 
+    def mode_at(self, group: str, seq: int) -> ModeName:
+        """The mode of a message."""
+        for since, mode in reversed(self.modes.get(group, [])):
+            if since < seq:
+                return mode
+        return "write"
+
     def apply(self, seq: int, group: str, sender: str, change: Change) -> None:
         """What a message changes."""
         match change:
@@ -101,6 +113,8 @@ class Model:
                     self.windows[group][user][-1][1] = seq
             case Edited() | Recalled() | Reacted():
                 self.revise(seq, group, sender, change)
+            case Mode(conversation=conversation, mode=mode):
+                self.modes.setdefault(conversation, []).append((seq, mode))
             case Read(conversation=conversation, seq=mark):
                 self.marks[sender, conversation] = max(
                     self.marks.get((sender, conversation), 0), mark
@@ -144,8 +158,14 @@ class Model:
 
     def inbox(self, user: str) -> list[Ref]:
         """What a user's inbox holds."""
-        messages = [d.message for d in self.delivered if user in d.users]
+        messages = [d.message for d in self.delivered if user in d.users and d.mode == "write"]
         return [Ref(message.seq, message.conversation) for message in messages]
+
+    def reading(self, user: str) -> tuple[list[str], int]:
+        """Which conversations a user has to read, and how many there are in all."""
+        mine = [group for group, windows in self.windows.items() if user in windows]
+        read = [g for g in mine if any(mode == "read" for _, mode in self.modes.get(g, []))]
+        return sorted(read), len(mine)
 
     def expire(self, before: int) -> None:
         """Drop the buckets that end by then."""
@@ -246,6 +266,13 @@ class StoresMachine(Machine):
         change = self.control(group, sender, Members(joined, left))
         self.append([Draft(group, sender, "", payload), change])
 
+    @precondition(lambda self: self.groups)
+    @rule(data=st.data(), mode=st.sampled_from(["write", "read", "push"]))
+    def change_mode(self, data: st.DataObject, mode: ModeName) -> None:
+        """Give a group's further messages another mode."""
+        group = data.draw(st.sampled_from(sorted(self.groups)))
+        self.append([self.control(SYSTEM_MODES, "", Mode(group, mode))])
+
     @rule(user=A_USER, group=A_GROUP, seq=st.integers(1, 50))
     def mark_read(self, user: str, group: str, seq: int) -> None:
         """Move a read mark, or try to move it back."""
@@ -265,7 +292,9 @@ class StoresMachine(Machine):
             group = self.run(self.backend.directory.conversation(message.conversation))
             users = group.members_at(message.seq) if group else []
             assert sorted(users) == self.model.members_at(message.conversation, message.seq)
-            found.append(Delivery(message, users))
+            mode = mode_at(group.epochs, message.seq) if group else "write"
+            assert mode == self.model.mode_at(message.conversation, message.seq)
+            found.append(Delivery(message, users, mode))
         return found
 
     @rule(limit=LIMITS)
@@ -363,6 +392,8 @@ class StoresMachine(Machine):
             refs = self.run(backend.inbox.scan(user, 0, MAX_SEQ, 1000))
             assert refs == (model.inbox(user), False)
             assert self.run(backend.directory.memberships(user)) == self.memberships(user)
+            reading = self.run(backend.directory.reading(user))
+            assert (sorted(reading.names), reading.conversations) == model.reading(user)
 
     def memberships(self, user: str) -> list[Membership]:
         """A user's conversations in the model."""
