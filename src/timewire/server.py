@@ -40,6 +40,7 @@ from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
@@ -116,7 +117,7 @@ class Server:
         self._attachments = _attachments(config, store, access, clock)
         self._sender = _sender(config, store, access, clock, schemas)
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
+        self._fanout, self._modes, self._sync = _delivery(config, store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
@@ -360,14 +361,15 @@ def _tame_collector() -> None:
 
 
 def _delivery(
-    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+    config: Config, store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
 ) -> tuple[FanOut, Modes, Sync]:
     """What brings messages to devices: to those who are connected, and to those who come back."""
     log, directory, inbox = store.log, store.directory, store.inbox
     loads = Loads(clock, policy.watch_members)
     news = News(store.messages, inbox.position)
+    sampler = Sampler(clock, config.room_messages_per_second)
     return (
-        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
         Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
         Sync(
             log,
