@@ -11,10 +11,10 @@ NODE   := node_modules/.stamp
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format demo bench serve soak lock clean
+.PHONY: help setup test check format demo bench bench-check serve soak lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP) ## make .venv from the lock file, when it is stale
 
@@ -61,6 +61,9 @@ demo: setup ## a short tour with a real server
 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
+
+bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes it as it is
+	$(PY) -m bench.guard $(GUARD_ARGS)
 
 serve: setup ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)

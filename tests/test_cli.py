@@ -32,6 +32,7 @@ COMMANDS = [
     "reindex",
     "backup",
     "restore",
+    "doctor",
 ]
 
 

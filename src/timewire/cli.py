@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import hooks, keeping, remote, searching, showing
+from timewire import checking, hooks, keeping, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
@@ -325,7 +325,7 @@ def version() -> None:
 for _command in (
     *(remote.send, remote.tail, remote.history, searching.search, remote.create, remote.chat),
     searching.reindex,
-    *(keeping.backup, keeping.restore),
+    *(keeping.backup, keeping.restore, checking.doctor),
 ):
     app.command()(_command)
 app.add_typer(hooks.app, name="webhooks")

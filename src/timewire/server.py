@@ -139,25 +139,7 @@ class Server:
             directory=store.directory,
             signals=self._signals,
         )
-        self._api = Api(
-            config,
-            keys,
-            self._verify,
-            clock,
-            log=store.log,
-            hub=self._hub,
-            bus=self._bus,
-            sender=self._sender,
-            sync=self._sync,
-            answer=self._answer,
-            indexer=self._indexer,
-            attachments=self._attachments,
-            webhooks=self._webhooks,
-            snapshots=self._snapshots,
-        )
-        self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=config.drain_s
-        )
+        self._runner: web.AppRunner | None = None
 
     @classmethod
     async def start(
@@ -230,10 +212,7 @@ class Server:
         self._run(self._modes.run())
         self._run(self._expire())
         self._run(self._sweep())
-        await self._runner.setup()
         await self._listen()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for something, or raise why a part that it needs has stopped."""
@@ -247,19 +226,30 @@ class Server:
             waiting.cancel()
 
     async def _listen(self) -> None:
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=self.config.drain_s
+        )
+        await self._runner.setup()
         host, port = self.config.host, self.config.port
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         try:
             await site.start()
         except OSError as problem:
             raise error("address_unusable", reason=str(problem), host=host, port=port) from None
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _stop_listening(self) -> None:
+        for site in list(self._runner.sites) if self._runner is not None else ():
+            await site.stop()
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
         self._sender.close()
         await self._drain()
         await self._gateway.close()
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
         self._attachments.close()
         for task in self._tasks[1:]:
             task.cancel()
@@ -276,8 +266,7 @@ class Server:
 
     async def _drain(self) -> None:
         """Have what is queued answered and delivered while everybody is still there."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        await self._stop_listening()
         try:
             async with asyncio.timeout(self.config.drain_s):
                 if self._tasks:
@@ -289,7 +278,23 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        self._api.install(application)
+        api = Api(
+            self.config,
+            self.keys,
+            self._verify,
+            self._clock,
+            log=self._store.log,
+            hub=self._hub,
+            bus=self._bus,
+            sender=self._sender,
+            sync=self._sync,
+            answer=self._answer,
+            indexer=self._indexer,
+            attachments=self._attachments,
+            webhooks=self._webhooks,
+            snapshots=self._snapshots,
+        )
+        api.install(application)
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:

@@ -345,7 +345,8 @@ def fine(answer: Any) -> None:
 
 @EXAMPLES
 @given(
-    st.sampled_from([r for r in ROUTES if r.method == "POST"]),
+    # A store in memory, which these tests run on, has no snapshots.
+    st.sampled_from([r for r in ROUTES if r.method == "POST" and r.name != "snapshot"]),
     NAMES,
     st.dictionaries(FIELDS, JSON, max_size=6) | JSON,
 )

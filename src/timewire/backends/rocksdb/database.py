@@ -35,13 +35,13 @@ EXPIRING: Final = "expiring"
 FAMILIES: Final = (META, MESSAGES, LOG, DIRECTORY, ENTRIES, ENTRY_KEYS, TIMELINES, EXPIRING)
 """The families that are always there.  Time buckets of inboxes and ids come and go beside them."""
 
-MEMTABLE_BYTES: Final = 4 << 20
+MEMTABLE_BYTES: Final = 1 << 20
 """Small, because the cost of a write is that of finding its place in the memtable ..."""
 
-MERGED_MEMTABLES: Final = 4
+MERGED_MEMTABLES: Final = 16
 """... and several in one file, so that there are no more files to be merged for that."""
 
-MEMTABLES_A_FAMILY: Final = 12
+MEMTABLES_A_FAMILY: Final = 48
 BLOCK_BYTES: Final = 8 << 10
 BLOOM_BITS_A_KEY: Final = 10
 MEMTABLE_BLOOM_RATIO: Final = 0.1

@@ -73,8 +73,8 @@ def timeline_of(key: bytes) -> str:
 
 def encode(key: bytes, stamp: bytes, payload: bytes) -> bytes:
     """The value of an entry."""
-    rest = stamp + payload
-    return _pack_crc(crc32(rest, crc32(key))) + rest
+    crc = crc32(payload, crc32(stamp, crc32(key)))
+    return b"".join((_pack_crc(crc), stamp, payload))
 
 
 def keyed(key: bytes, payload: bytes) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
@@ -79,8 +80,8 @@ class RocksLog:
         self._keys = Keys(engine, keys_ms)
         self._revisions = Revisions(engine)
         self._recent = Recent()
-        self._staged: dict[Seq, Stored] = {}
-        """What is written and not durable yet."""
+        self._staged: deque[list[Stored]] = deque()
+        """What is written and not durable yet, by append: each without holes."""
         self._news = asyncio.Event()
         """Set once: when there are new durable messages, or when the log is closed."""
         self._head: Seq = 0
@@ -154,7 +155,7 @@ class RocksLog:
         if stored:
             record = _Record(time, [message.conversation for message in stored])
             put(pack_seq(seq), _encode(record), engine.family(LOG).handle)
-            self._staged.update((message.seq, message) for message in stored)
+            self._staged.append(stored)
             self._write(batch, seq, time, newest)
             self._numbers.last, self._time = seq, time
         return results, stored
@@ -198,8 +199,8 @@ class RocksLog:
         stored: list[Stored],
         fault: Exception | None,
     ) -> None:
-        for message in stored:
-            self._staged.pop(message.seq, None)
+        if self._staged and self._staged[0] is stored:
+            self._staged.popleft()
         if fault is None and stored:
             self._head = stored[-1].seq
             self._recent.add(stored)
@@ -291,11 +292,11 @@ class RocksLog:
 
     def redacted(self, seq: Seq) -> None:
         """A message's payload is gone: forget it here too."""
-        staged = self._staged.get(seq)
-        if staged is not None:
-            staged.payload = b""
-        else:
-            self._recent.redact(seq)
+        for batch in self._staged:
+            if batch[0].seq <= seq <= batch[-1].seq:
+                batch[seq - batch[0].seq].payload = b""
+                return
+        self._recent.redact(seq)
 
     async def aclose(self) -> None:
         await self._engine.aclose()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import structlog
 from rocksdict import WriteBatch
 
 from timewire.backends.rocksdb.database import META
@@ -22,6 +24,9 @@ from timewire.errors import error
 FORMAT: Final = 1
 """Of what is written in the directory; a larger one was written by a newer Timewire."""
 
+MIGRATIONS: Final[dict[int, Callable[[Engine, WriteBatch], None]]] = {}
+"""From each older format to the next: puts into the batch what has to change."""
+
 FORMAT_KEY: Final = b"format"
 EPOCH_KEY: Final = b"epoch"
 
@@ -30,6 +35,8 @@ BUCKETS_A_LIFE: Final = 7
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 MIB: Final = 1 << 20
+
+logger = structlog.get_logger("timewire.rocksdb")
 
 
 class RocksStore:
@@ -116,4 +123,15 @@ def _epoch(engine: Engine) -> str:
         raise error("directory_unusable", reason=f"its format is {stored!r}")
     if int(stored) > FORMAT:
         raise error("directory_newer", format=int(stored), known=FORMAT)
+    for format in range(int(stored), FORMAT):
+        _migrate(engine, format)
     return (meta.get(EPOCH_KEY) or b"").decode()
+
+
+def _migrate(engine: Engine, format: int) -> None:
+    """Bring a directory from one format to the next, all or nothing."""
+    logger.info("the data directory is brought to a newer format", old=format, new=format + 1)
+    batch = WriteBatch(raw_mode=True)
+    MIGRATIONS[format](engine, batch)
+    batch.put(FORMAT_KEY, b"%d" % (format + 1), engine.family(META).handle)
+    engine.write_synced(batch)
