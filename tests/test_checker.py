@@ -441,7 +441,8 @@ def device_overtakes_itself(history: History) -> None:
 def retry_loses_its_place(history: History) -> None:
     """Alice always was a member: what she sent first was not refused unheard."""
     body = next(one.body for one in history.attempts if one.id == "t1")
-    history.attempts.append(Attempt(PHONE, "t1", "team", "text", body, 1, 1, "unknown"))
+    made = next(one.ended for one in history.attempts if one.kind == "created") + 1
+    history.attempts.append(Attempt(PHONE, "t1", "team", "text", body, made, made, "unknown"))
 
 
 def read_skips(history: History) -> None:

@@ -92,6 +92,15 @@ async def test_one_s_own_newest_message_does_not_hide_what_was_missed_before_it(
     assert [one.seq for one in messages] == [1, 2, 3]
 
 
+async def test_what_was_sent_meanwhile_does_not_hide_what_was_missed_before_it() -> None:
+    library = Library(message(1), message(2))
+    store = MemoryStore()
+    # Acked after the server had listed the conversation, whose newest message was 2 then.
+    store.apply(Change(arrivals=[Received(message(1)), Acked(message(3, "alice"))]))
+    messages, _ = await rebuilt(library, store)
+    assert [one.seq for one in messages] == [1, 2]
+
+
 async def test_a_conversation_that_is_lost_meanwhile_is_passed_over() -> None:
     library = Library(message(1, conversation="a"), message(2, conversation="b"), closed="a")
     messages, marks = await rebuilt(library, MemoryStore())

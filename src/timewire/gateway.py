@@ -10,11 +10,11 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from timewire.auth import Claims
 from timewire.clock import Clock
@@ -95,6 +95,24 @@ class Policy:
             raise error("bad_origin", origin=origin[:300])
 
 
+class Socket(Protocol):
+    """A WebSocket that was accepted, as far as aiohttp's is needed."""
+
+    @property
+    def ws_protocol(self) -> str | None: ...
+    async def receive(self) -> WSMessage:
+        """The next message, or why there is none any more."""
+        ...
+
+    async def pong(self, message: bytes, /) -> None:
+        """Answer a ping."""
+        ...
+
+    async def close(self, *, code: int, message: bytes, drain: bool) -> bool:
+        """Say goodbye."""
+        ...
+
+
 class Connection:
     """One WebSocket, its session and its outbox."""
 
@@ -114,9 +132,7 @@ class Connection:
         "ws",
     )
 
-    def __init__(
-        self, gateway: Gateway, ws: web.WebSocketResponse, outbox: Outbox, session: Session
-    ) -> None:
+    def __init__(self, gateway: Gateway, ws: Socket, outbox: Outbox, session: Session) -> None:
         self._gateway = gateway
         self.ws = ws
         self.outbox = outbox
@@ -177,7 +193,7 @@ class Gateway:
         self._directory = directory
         self._signals = signals
         self._flusher = Flusher(asyncio.get_running_loop())
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         spawn = self._spawn
@@ -212,20 +228,25 @@ class Gateway:
         await ws.prepare(request)
         transport = cast(asyncio.Transport, request.transport)
         _shrink_kernel_buffer(transport)
+        await self.serve(ws, transport)
+        return ws
+
+    async def serve(self, ws: Socket, transport: asyncio.WriteTransport) -> None:
+        """A connection from beginning to end.  Frames are read from ``ws``, written to its
+        transport."""
         outbox = Outbox(transport, self._policy.outbox_bytes, self._flusher)
         session = Session(self._policy.limits, Rate(self._policy.sends_per_second))
         connection = Connection(self, ws, outbox, session)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await self._read(connection)
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
             connection.live = False
             session.close(CloseCode.SILENT)
             self._hub.leave(connection)
             self._leave(connection)
             outbox.abort_in(CLOSE_TIMEOUT_S)
-        return ws
 
     async def _read(self, connection: Connection) -> None:
         ws = connection.ws

@@ -40,6 +40,7 @@ from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
@@ -116,7 +117,7 @@ class Server:
         self._attachments = _attachments(config, store, access, clock)
         self._sender = _sender(config, store, access, clock, schemas)
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
+        self._fanout, self._modes, self._sync = _delivery(config, store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
@@ -138,25 +139,7 @@ class Server:
             directory=store.directory,
             signals=self._signals,
         )
-        self._api = Api(
-            config,
-            keys,
-            self._verify,
-            clock,
-            log=store.log,
-            hub=self._hub,
-            bus=self._bus,
-            sender=self._sender,
-            sync=self._sync,
-            answer=self._answer,
-            indexer=self._indexer,
-            attachments=self._attachments,
-            webhooks=self._webhooks,
-            snapshots=self._snapshots,
-        )
-        self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=config.drain_s
-        )
+        self._runner: web.AppRunner | None = None
 
     @classmethod
     async def start(
@@ -229,10 +212,7 @@ class Server:
         self._run(self._modes.run())
         self._run(self._expire())
         self._run(self._sweep())
-        await self._runner.setup()
         await self._listen()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for something, or raise why a part that it needs has stopped."""
@@ -246,19 +226,30 @@ class Server:
             waiting.cancel()
 
     async def _listen(self) -> None:
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=self.config.drain_s
+        )
+        await self._runner.setup()
         host, port = self.config.host, self.config.port
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         try:
             await site.start()
         except OSError as problem:
             raise error("address_unusable", reason=str(problem), host=host, port=port) from None
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _stop_listening(self) -> None:
+        for site in list(self._runner.sites) if self._runner is not None else ():
+            await site.stop()
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
         self._sender.close()
         await self._drain()
         await self._gateway.close()
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
         self._attachments.close()
         for task in self._tasks[1:]:
             task.cancel()
@@ -275,8 +266,7 @@ class Server:
 
     async def _drain(self) -> None:
         """Have what is queued answered and delivered while everybody is still there."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        await self._stop_listening()
         try:
             async with asyncio.timeout(self.config.drain_s):
                 if self._tasks:
@@ -288,7 +278,23 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        self._api.install(application)
+        api = Api(
+            self.config,
+            self.keys,
+            self._verify,
+            self._clock,
+            log=self._store.log,
+            hub=self._hub,
+            bus=self._bus,
+            sender=self._sender,
+            sync=self._sync,
+            answer=self._answer,
+            indexer=self._indexer,
+            attachments=self._attachments,
+            webhooks=self._webhooks,
+            snapshots=self._snapshots,
+        )
+        api.install(application)
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:
@@ -360,14 +366,15 @@ def _tame_collector() -> None:
 
 
 def _delivery(
-    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+    config: Config, store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
 ) -> tuple[FanOut, Modes, Sync]:
     """What brings messages to devices: to those who are connected, and to those who come back."""
     log, directory, inbox = store.log, store.directory, store.inbox
     loads = Loads(clock, policy.watch_members)
     news = News(store.messages, inbox.position)
+    sampler = Sampler(clock, config.room_messages_per_second)
     return (
-        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
         Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
         Sync(
             log,

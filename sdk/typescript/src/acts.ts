@@ -149,6 +149,11 @@ export abstract class Acts {
     return this.#act({ type: "add", conversation: group, users });
   }
 
+  /** Come into a room, or follow a channel. */
+  join(group: string): Posted {
+    return this.add(group, [this.user]);
+  }
+
   /** Remove members from a group that one is an owner or admin of. */
   remove(group: string, users: readonly string[]): Posted {
     return this.#act({ type: "remove", conversation: group, users });

@@ -54,6 +54,7 @@ export type Page =
   | wire.HistoryPage
   | wire.ConversationPage
   | wire.MemberPage
+  | wire.BanPage
   | wire.ReaderPage
   | wire.SearchPage;
 

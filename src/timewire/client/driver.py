@@ -210,6 +210,11 @@ class Driver:
     def _act(self) -> None:
         effects = self.session.effects()
         self._show(effects, self._save(effects.change))
+        # What the store knew already is not shown: nobody waits for it, so more may come.
+        self.session.taken(self.feed.unread)
+        later = self.session.effects()
+        effects.frames += later.frames
+        effects.reconnect |= later.reconnect
         for id, answer in effects.answers:
             self._answer(id, answer)
         if self._link is not None:
@@ -249,7 +254,6 @@ class Driver:
                 self.feed.put(event)
             elif (number := next(arrived)) is not None:
                 self.feed.put(event, number)
-        self.session.unread = self.feed.unread
 
     def _answer(self, id: wire.Id, answer: Answer) -> None:
         if not isinstance(answer, TimewireError):

@@ -13,7 +13,8 @@ class Received(msgspec.Struct, frozen=True):
     """A message that this device did not have: somebody else's, or one's own from another device.
 
     Each message comes once.  Received messages of one conversation come in the order of their
-    SeqIds; an ``Acked`` one of one's own may come before an older one of somebody else's.
+    SeqIds; an ``Acked`` one of one's own may come before an older one of somebody else's, and after
+    a ``Reset`` some may come that are older than what this device had.
     """
 
     message: Message

@@ -42,6 +42,7 @@ def _has_news(conversation: Conversation, store: Store, user: str) -> bool:
     last = conversation.last
     if last is None:
         return False
-    # Somebody else's message came in its turn, so all before it are here.  One's own may be here
-    # by its ack, which says nothing of those before it.
-    return last.sender == user or last.seq > store.last(conversation.name)
+    # When somebody else's message is here it came in its turn, so all before it are here.  One's
+    # own may be here by its ack, even one sent just now, which says nothing of those before it.
+    newest = store.messages(conversation.name, before=last.seq + 1, limit=1)
+    return last.sender == user or not newest or newest[0].seq != last.seq

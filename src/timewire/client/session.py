@@ -72,6 +72,7 @@ Answer = (
     | wire.HistoryPage
     | wire.ConversationPage
     | wire.MemberPage
+    | wire.BanPage
     | wire.ReaderPage
     | wire.SearchPage
     | TimewireError
@@ -134,7 +135,7 @@ class Session:
         self._reset = saved.reset
         self._outbox = Outbox(saved.outbox)
         self._queries: dict[wire.Id, wire.Query] = {}
-        self._postponed: set[wire.Id] = set()
+        self._postponed: dict[wire.Id, None] = {}
         self._watch: wire.Watch | None = None
         self._limits: wire.Limits | None = None
         self._base = ""
@@ -334,13 +335,13 @@ class Session:
     def forget(self, id: wire.Id) -> None:
         """Nobody waits for this query's answer any more."""
         self._queries.pop(id, None)
-        self._postponed.discard(id)
+        self._postponed.pop(id, None)
 
     def resume(self) -> None:
         """The pause is over: what the server could not do goes again."""
         self._outbox.resume()
         self._send_commands()
-        postponed, self._postponed = self._postponed, set()
+        postponed, self._postponed = self._postponed, {}
         for id in postponed:
             self._send_query(self._queries[id])
 
@@ -404,7 +405,7 @@ class Session:
             self._outbox.postpone(frame.id)
         elif frame.id in self._queries:
             self._effects.pause |= not self._resting()
-            self._postponed.add(frame.id)
+            self._postponed[frame.id] = None
 
     def _resting(self) -> bool:
         return self._outbox.paused or bool(self._postponed)

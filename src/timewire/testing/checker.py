@@ -35,6 +35,9 @@ MAX_VIOLATIONS_A_RULE: Final = 20
 """More of the same kind tell nothing new."""
 
 
+END_OF_TIME: Final = 2**63
+
+
 class Violation(msgspec.Struct, frozen=True):
     """A rule that was broken, by its number, and how."""
 
@@ -154,10 +157,11 @@ def disordered(holding: Holding) -> Iterator[str]:
     """A conversation's name for each message that a device was sent after a later one of it.
 
     Own messages that came by their acks do not count: an ack does not wait for what stands before.
+    Nor do those that were fetched from history after a reset.
     """
     newest: dict[str, Seq] = {}
     for shown in holding.shown:
-        if shown.way != "ack":
+        if shown.way not in ("ack", "history"):
             name, seq = place(shown.message)
             if seq < newest.get(name, 0):
                 yield name
@@ -169,22 +173,31 @@ def order_is_real_time(facts: Facts) -> Iterator[str]:
 
     Otherwise an answer could stand before its question.  A send that was refused and tried again
     takes its place anew; and one without an answer may have been refused, if its sender was not a
-    member all the time.
+    member all the time, or before there was a conversation.
     """
     conversations: dict[str, list[list[Attempt]]] = defaultdict(list)
     for attempts in facts.attempts.values():
         if any(attempt.outcome == "acked" for attempt in attempts):
             conversations[attempts[0].conversation].append(attempts)
+    known = _known(facts)
     for name, sends in conversations.items():
         ends = [(one.ended, one.seq) for send in sends for one in send if one.outcome == "acked"]
         for earlier, later in _overtaken(ends, sends):
             yield f"{name}: {later} began after {earlier} was acked"
         for who, own in _of_devices(sends).items():
             steady = facts.stayed(who.user, name)
-            pick = min if steady else max
-            ends = [(pick(one.began for one in send), _acked_seq(send)) for send in own]
+            since = (
+                known.get(place(facts.timelines[name][0]), END_OF_TIME) if steady else END_OF_TIME
+            )
+            ends = [(_counts_from(send, since), _acked_seq(send)) for send in own]
             for earlier, later in _overtaken(ends, own):
                 yield f"{name}: {who} sent {earlier} before {later}"
+
+
+def _counts_from(send: list[Attempt], since: int) -> int:
+    """When a send began that nothing could refuse for good: its sender is a member since then."""
+    began = [attempt.began for attempt in send]
+    return min((one for one in began if one > since), default=max(began))
 
 
 def _overtaken(
@@ -224,6 +237,8 @@ def reads_are_complete(facts: Facts) -> Iterator[str]:
             seq = message.seq
             certain = bool(got) and min(got) <= seq <= max(got)
             before = known.get(place(message), read.began) < read.began
+            if (read.user, *place(message)) in facts.hidden:
+                continue
             if low <= seq <= high and seq not in have and (certain or before):
                 yield f"{read.user}'s page of {read.conversation} lacks {seq}"
 
@@ -339,7 +354,7 @@ def pushes_are_committed(facts: Facts) -> Iterator[str]:
     """
     for holding in facts.history.holdings:
         for shown in holding.shown:
-            if shown.way != "page" and place(shown.message) not in facts.stored:
+            if shown.way in ("push", "ack") and place(shown.message) not in facts.stored:
                 yield f"{holding.who} was pushed {_name(shown.message)}, never committed"
     for step in facts.history.steps:
         if step.way == "push" and len(step.messages) != 1:
@@ -436,7 +451,7 @@ def _acked_seq(attempts: list[Attempt]) -> Seq:
 
 def _range(read: HistoryRead, got: list[Seq]) -> tuple[Seq, Seq]:
     """The SeqIds that a page answers for, both included: more only lies beyond them."""
-    beyond = 2**63
+    beyond = END_OF_TIME
     if read.after is not None:
         return read.after + 1, got[-1] if read.has_more and got else beyond
     high = beyond if read.before is None else read.before - 1

@@ -22,6 +22,7 @@ from timewire.model import (
     BANNED,
     CREATED,
     EDITED,
+    HIDDEN,
     MEMBERS,
     READ,
     RECALLED,
@@ -35,7 +36,7 @@ Place = tuple[str, Seq]
 """Where a message is: its conversation and its SeqId."""
 
 Outcome = Literal["acked", "refused", "unknown"]
-Way = Literal["page", "push", "ack"]
+Way = Literal["page", "push", "ack", "history"]
 
 
 class Who(msgspec.Struct, frozen=True, order=True):
@@ -121,7 +122,8 @@ class Holding(msgspec.Struct, frozen=True):
     """What a device has at the end: everything with ``after < seq <= upto``, as it was shown.
 
     Own messages past ``upto`` may be there as well: an ack does not move the cursor.
-    ``marks``: how far each conversation is read, as far as the device knows.
+    ``marks``: how far each conversation is read, as far as the device knows.  ``kept``: its
+    messages as they are now in its store, where it has one.
     """
 
     who: Who
@@ -129,6 +131,7 @@ class Holding(msgspec.Struct, frozen=True):
     upto: Seq
     shown: tuple[Shown, ...]
     marks: dict[str, Seq] = {}
+    kept: tuple[Message, ...] | None = None
 
 
 class InboxDump(msgspec.Struct, frozen=True):
@@ -147,7 +150,11 @@ class Restart(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct):
-    """All that happened in a run."""
+    """All that happened in a run.
+
+    ``log``: all messages as they are stored in the end, where a run can look; else what was read
+    from history is all that there is.
+    """
 
     attempts: list[Attempt] = []
     starts: list[Start] = []
@@ -156,6 +163,7 @@ class History(msgspec.Struct):
     holdings: list[Holding] = []
     inboxes: list[InboxDump] = []
     restarts: list[Restart] = []
+    log: list[Message] = []
 
 
 class Facts:
@@ -167,7 +175,7 @@ class Facts:
     def __init__(self, history: History) -> None:
         self.history = history
         self.stored: dict[Place, Message] = {}
-        read = [message for read in history.reads for message in read.messages]
+        read = history.log or [message for read in history.reads for message in read.messages]
         recalls = {(m.conversation, m.body["seq"]) for m in read if m.kind == RECALLED}
         for message in read:
             known = self.stored.get(place(message))
@@ -191,6 +199,12 @@ class Facts:
             author = self.author(message)
             if author[1]:
                 self.by_id[author].append(message)
+        self.hidden = {
+            (message.sender, message.body["conversation"], message.body["seq"])
+            for message in self.stored.values()
+            if message.kind == HIDDEN
+        }
+        """(user, conversation, SeqId) of messages that users do not want to see."""
         self.recalled = self._recalled()
         """Where messages are of which only their place is left to be."""
         self.windows = {name: _windows(log) for name, log in self.timelines.items()}

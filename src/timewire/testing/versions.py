@@ -60,8 +60,30 @@ def newest_version_wins(facts: Facts) -> Iterator[str]:
         for message in _at_the_end(holding):
             name = message.conversation
             stored = facts.stored.get(place(message))
-            if stored and stored != message and facts.stayed(holding.who.user, name):
+            # What changes a message before ``after`` may not have been shown.
+            known = message.seq > holding.after and facts.stayed(holding.who.user, name)
+            if known and stored and stored != message:
                 yield f"{holding.who} ends with {name} {message.seq} not as it is stored"
+        yield from _is_kept(facts, holding)
+
+
+def _is_kept(facts: Facts, holding: Holding) -> Iterator[str]:
+    """What a device keeps is what is stored now, without gaps, and without what is hidden."""
+    user, kept = holding.who.user, {place(message): message for message in holding.kept or ()}
+    for where, message in kept.items():
+        stored = facts.stored.get(where)
+        if stored != message and facts.stayed(user, where[0]):
+            yield f"{holding.who} keeps {where[0]} {where[1]} not as it is stored"
+        if (user, *where) in facts.hidden:
+            yield f"{holding.who} keeps {where[0]} {where[1]}, which is hidden"
+    for message in facts.inbox(user, holding.after) if holding.kept is not None else ():
+        where = place(message)
+        if (
+            where not in kept
+            and (user, *where) not in facts.hidden
+            and facts.stayed(user, where[0])
+        ):
+            yield f"{holding.who} does not keep {where[0]} {where[1]}"
 
 
 def _come_back(facts: Facts) -> Iterator[str]:

@@ -163,15 +163,19 @@ class MemoryLog:
 
     def _synced(self, sync: asyncio.Future[None]) -> None:
         self._sync = None
-        for record in self._records[self._head :]:
+        self._reveal(len(self._records))
+        sync.set_result(None)
+
+    def _reveal(self, upto: Seq) -> None:
+        """All messages up to this one are durable."""
+        for record in self._records[self._head : upto]:
             entry = Entry(record.conversation, record.seq, record.time, record.payload)
             self.messages.put(entry)
             if isinstance(record.change, MessageChange):
                 self._rewrite(record, record.change)
             record.payload = b""
-        self._head = len(self._records)
+        self._head = upto
         self._tell()
-        sync.set_result(None)
 
     def _rewrite(self, record: _Record, change: MessageChange) -> None:
         """What a durable message does to others."""
