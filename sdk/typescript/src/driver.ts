@@ -1,6 +1,6 @@
 /** Runs a session: connects it again and again, and does what it says with store, link and clock. */
 
-import { type Backoff, Sleeper, type Surroundings } from "./backoff.js";
+import { type Backoff, Sleeper, type Surroundings, toldPauseMs } from "./backoff.js";
 import type { Core, Signal, Standing } from "./core.js";
 import { asError, error, TimewireError } from "./errors.js";
 import { type Event, isArrival } from "./events.js";
