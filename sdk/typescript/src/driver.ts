@@ -1,6 +1,6 @@
 /** Runs a session: connects it again and again, and does what it says with store, link and clock. */
 
-import { type Backoff, Sleeper, type Surroundings } from "./backoff.js";
+import { type Backoff, Sleeper, type Surroundings, toldPauseMs } from "./backoff.js";
 import type { Core, Signal, Standing } from "./core.js";
 import { asError, error, TimewireError } from "./errors.js";
 import { type Event, isArrival } from "./events.js";
@@ -63,6 +63,8 @@ export class Driver implements Core {
   readonly #forgetSurroundings: () => void;
   #link: Link | undefined;
   #attempts = 0;
+  /** How long the server has asked to stay away. */
+  #toldMs = 0;
   #pauses = 0;
   #flushed = 0;
   #saving = 0;
@@ -179,7 +181,8 @@ export class Driver implements Core {
       if (await this.#connection()) continue;
       const { backoff, surroundings } = this.options;
       const away = surroundings.offline();
-      await this.#sleeper.sleep(away ? backoff.longestMs : backoff.pauseMs(this.#attempts));
+      const ms = away ? backoff.longestMs : this.#toldMs + backoff.pauseMs(this.#attempts);
+      await this.#sleeper.sleep(ms);
       this.#attempts += 1;
     }
   }
@@ -199,6 +202,7 @@ export class Driver implements Core {
       ending = { code: ABNORMAL, reason: String(failure.fields.reason ?? failure.message) };
     }
     if (this.#fault) return true;
+    this.#toldMs = toldPauseMs(ending.code, ending.reason);
     const [advice, fault] = this.#session.closed(ending.code, ending.reason);
     if (!this.#planned) this.trouble = ending.reason;
     this.#act();

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { Posted } from "../src/acts.js";
-import { Backoff, Sleeper, surroundings } from "../src/backoff.js";
+import { Backoff, Sleeper, surroundings, toldPauseMs } from "../src/backoff.js";
 import { error, faultOf, TimewireError } from "../src/errors.js";
 import type { Event } from "../src/events.js";
 import { Feed, MAX_NEWS_EVENTS, type Numbered } from "../src/feed.js";
@@ -29,6 +29,15 @@ describe("pauses", () => {
     ]);
     expect(new Backoff({ random: () => 0 }).pauseMs(9)).toBe(0);
     expect(new Backoff({ maxMs: 7 }).longestMs).toBe(7);
+  });
+
+  test("a server that stops may ask for one", () => {
+    expect(toldPauseMs(4000, "shutting_down 250")).toBe(250);
+    expect(toldPauseMs(4000, "shutting_down 99999999")).toBe(60_000);
+    for (const reason of ["shutting_down", "", "shutting_down -5", "shutting_down 9999999999"]) {
+      expect(toldPauseMs(4000, reason)).toBe(0);
+    }
+    expect(toldPauseMs(4002, "silent 250")).toBe(0);
   });
 
   test("they can be ended", async () => {
