@@ -30,6 +30,7 @@ from timewire.model import (
 )
 from timewire.news import News
 from timewire.plan import plan
+from timewire.sampling import Sampler
 from timewire.testing.devices import eventually
 
 
@@ -371,3 +372,28 @@ async def test_who_gets_what_is_decided_by_the_log_alone(acts: list[tuple[str, s
                 present.discard(name)
     await press.run()
     assert {name: await press.inbox(name) for name in NAMES} == expected
+
+
+async def test_what_a_busy_room_cannot_read_is_in_the_store_only(press: Press) -> None:
+    press.fanout = FanOut(
+        press.store.log,
+        press.store.directory,
+        press.store.inbox,
+        press.bus,
+        news=press.news,
+        loads=press.loads,
+        sampler=Sampler(lambda: 0, 3),
+    )
+    made = await press.change("party", Created("room", ["alice", "bob"]))
+    last = await press.say("party", 5)
+    await press.run()
+    assert await press.inbox("bob") == []
+    # That it was made is not one of the three.
+    published = {seq: set(names) for seq, names in press.published}
+    everybody = [seq for seq, names in published.items() if names == {"alice", "bob"}]
+    assert everybody == [made, made + 1, made + 2, made + 3]
+    assert published[last] == {"alice"}
+    page = await press.store.messages.scan("party")
+    assert [entry.seq for entry in page.entries] == list(range(made, last + 1))
+    assert press.positions[-1] == last
+    assert press.loads.watched() == []

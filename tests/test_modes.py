@@ -12,6 +12,7 @@ from timewire.load import Loads
 from timewire.model import (
     Change,
     Conversation,
+    ConversationKind,
     Created,
     Draft,
     encode_change,
@@ -58,8 +59,10 @@ class Town:
             clock=self.clock,
         )
 
-    async def create(self, name: str, members: int) -> Conversation:
-        change: Change = Created("group", [f"u{n}" for n in range(members)])
+    async def create(
+        self, name: str, members: int, kind: ConversationKind = "group"
+    ) -> Conversation:
+        change: Change = Created(kind, [f"u{n}" for n in range(members)])
         await self.store.log.append(
             [Draft(name, "u0", "", encode_change("u0", "", change), change)]
         )
@@ -135,6 +138,15 @@ async def test_what_has_gone_quiet_is_watched_no_longer(town: Town) -> None:
     town.clock.now += 3_600_000
     await town.modes.decide()
     assert town.loads.watched() == []
+
+
+async def test_whether_it_is_a_room_is_not_up_to_a_policy(town: Town) -> None:
+    team, party = await town.create("team", 3), await town.create("party", 3, "room")
+    town.policy.wanted = {"team": "push", "party": "write"}
+    for name in town.policy.wanted:
+        town.loads.sent(name)
+    await town.modes.decide()
+    assert (mode_of(team), mode_of(party)) == ("write", "push")
 
 
 async def test_a_policy_that_fails_changes_nothing(town: Town) -> None:

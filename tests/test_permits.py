@@ -64,14 +64,14 @@ class Office:
         self.number += 1
         return str(self.number)
 
-    async def do(self, user: str, kind: Any, *arguments: Any, **more: Any) -> int:
+    async def do(self, user: str, kind: Any, /, *arguments: Any, **more: Any) -> int:
         """Have a command done; its SeqId."""
         return (await self.sender.ask(user, kind(self.id(), *arguments, **more))).seq
 
     async def say(self, user: str = "bob", to: str = "team", **more: Any) -> int:
         return await self.do(user, Send, to, {"text": "hello"}, **more)
 
-    async def refused(self, user: str, kind: Any, *arguments: Any, **more: Any) -> str:
+    async def refused(self, user: str, kind: Any, /, *arguments: Any, **more: Any) -> str:
         """The code with which a command is refused; nothing comes of it."""
         head, names = self.store.log.head, await self.store.messages.timelines()
         with pytest.raises(TimewireError) as caught:
@@ -413,3 +413,66 @@ async def test_repeats_are_answered_as_the_first_time(office: Office) -> None:
         with pytest.raises(TimewireError) as caught:
             await office.sender.ask(user, Send(command.id, "team", {"text": "other"}))
         assert caught.value.code in {"id_reused", "not_member"}
+
+
+# -- rooms and channels --------------------------------------------------------------------------
+
+
+async def test_a_room_is_joined_spoken_in_and_left_by_anybody(office: Office) -> None:
+    await office.do("alice", Create, "party", kind="room")
+    assert await office.refused("bob", Send, "party", {"text": "hi"}) == "not_member"
+    await office.do("bob", Add, "party", ["bob"])
+    await office.say("bob", "party")
+    assert await office.refused("bob", Add, "party", ["carol"]) == "not_admin"
+    await office.do("alice", Ban, "party", ["bob"])
+    assert await office.refused("bob", Add, "party", ["bob"]) == "banned"
+    await office.do("carol", Add, "party", ["carol"])
+    await office.do("carol", Remove, "party", ["carol"])
+    assert await office.refused("carol", Send, "party", {"text": "hi"}) == "not_member"
+
+
+async def test_rooms_have_room_for_so_many(office: Office) -> None:
+    await office.do("alice", Create, "party", kind="room")
+    for n in range(9):
+        await office.do(f"u{n}", Add, "party", [f"u{n}"])
+    assert await office.refused("late", Add, "party", ["late"]) == "too_many_members"
+    await office.do("u1", Add, "party", ["u1"])
+
+
+async def test_followers_of_a_channel_read_and_react(office: Office) -> None:
+    await office.do("alice", Create, "news", kind="channel")
+    post = await office.say("alice", "news")
+    await office.do("bob", Add, "news", ["bob"])
+    second = await office.say("alice", "news")
+    # What is at hand is not enough to let a follower post.
+    assert await office.refused("bob", Send, "news", {"text": "hi"}) == "not_admin"
+    await office.do("bob", React, "news", second, "🎉")
+    assert await office.refused("bob", React, "news", post, "🎉") == "unknown_message"
+    await office.do("alice", Appoint, "news", "bob", "admin")
+    await office.say("bob", "news")
+
+
+async def test_a_closed_channel_is_joined_by_nobody(office: Office) -> None:
+    await office.do("alice", Create, "board", kind="channel", invite="admins")
+    assert await office.refused("bob", Add, "board", ["bob"]) == "not_member"
+    await office.do("alice", Update, "board", invite="members")
+    await office.do("bob", Add, "board", ["bob"])
+
+
+async def test_who_may_mention_everybody_is_a_setting(office: Office) -> None:
+    await office.do("alice", Create, "crew", ["bob"], mention_all="admins")
+    hello = {"text": "hello"}
+    assert await office.refused("bob", Send, "crew", hello, mentions=["*"]) == "not_admin"
+    await office.say("alice", "crew", mentions=["*"])
+    await office.do("alice", Update, "crew", mention_all="members")
+    await office.say("bob", "crew", mentions=["*"])
+
+
+async def test_nobody_is_added_by_whom_he_has_blocked(office: Office) -> None:
+    await office.do("bob", Block, "eve")
+    assert await office.refused("eve", Create, "trap", ["bob", "carol"]) == "blocked"
+    await office.do("eve", Create, "trap", ["carol"])
+    assert await office.refused("eve", Add, "trap", ["bob"]) == "blocked"
+    await office.do("carol", Add, "trap", ["bob"])
+    await office.do("bob", Block, "eve", on=False)
+    await office.do("eve", Create, "club", ["bob"])

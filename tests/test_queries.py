@@ -15,6 +15,7 @@ from timewire.errors import TimewireError
 from timewire.model import (
     MAX_SEQ,
     Appointed,
+    Banned,
     Change,
     Created,
     Draft,
@@ -34,10 +35,12 @@ from timewire.model import (
     encode_stored,
 )
 from timewire.protocol import (
+    BanPage,
     ConversationPage,
     ConversationState,
     GetHistory,
     HistoryPage,
+    ListBans,
     ListConversations,
     ListMembers,
     MemberPage,
@@ -115,7 +118,7 @@ class Archive:
         return answer.members, answer.has_more
 
     async def refused(
-        self, user: str, query: GetHistory | ListConversations | ListMembers | ReadBy
+        self, user: str, query: GetHistory | ListConversations | ListMembers | ListBans | ReadBy
     ) -> TimewireError:
         with pytest.raises(TimewireError) as caught:
             await self.queries.answer(user, query)
@@ -552,3 +555,25 @@ async def test_in_a_crowd_it_is_not_told(archive: Archive) -> None:
     await archive.group("team", *crowd)
     fault = await archive.refused(crowd[0], ReadBy("r", "team", 1, limit=PAGE))
     assert (fault.code, fault.fields) == ("group_too_large", {"limit": 500})
+
+
+async def test_owners_and_admins_see_who_is_banned(archive: Archive) -> None:
+    await archive.change("team", Created("group", ["alice", "bob"]))
+    await archive.change("team", Banned(["eve", "dan", "fay"]))
+    page = await archive.queries.answer("alice", ListBans("b", "team", limit=2))
+    assert page == BanPage("b", "team", ["dan", "eve"], True)
+    page = await archive.queries.answer("alice", ListBans("b", "team", "eve", 2))
+    assert page == BanPage("b", "team", ["fay"], False)
+    assert (await archive.refused("bob", ListBans("b", "team", limit=1))).code == "not_admin"
+    assert (await archive.refused("eve", ListBans("b", "team", limit=1))).code == "not_member"
+
+
+async def test_nothing_is_counted_in_rooms(archive: Archive) -> None:
+    await archive.change("party", Created("room", ["alice", "bob"]))
+    last = await archive.say("party", text="hi")
+    page = await archive.queries.answer("bob", ListConversations("c", limit=PAGE))
+    assert isinstance(page, ConversationPage)
+    [state] = page.conversations
+    assert (state.kind, state.unread, state.mentioned) == ("room", 0, 0)
+    assert state.last is not None
+    assert state.last.seq == last

@@ -25,10 +25,13 @@ from timewire.rules import (
     check_group,
     check_mentions,
     check_pin,
+    check_post,
     check_reaction,
     check_recall,
     check_speech,
+    check_staff,
     check_target,
+    joins,
 )
 
 PEOPLE = ["olga", "oscar", "adam", "anna", "max", "mia"]
@@ -156,10 +159,10 @@ def test_who_may_speak() -> None:
 
 
 def test_whom_a_message_may_mention() -> None:
-    assert verdict(check_mentions, team(), ["mia", "*", "max"]) == "fine"
-    assert verdict(check_mentions, team(), ["mia", "eve"]) == "unknown_member"
-    assert verdict(check_mentions, team(), ["*"] * 100) == "fine"
-    assert verdict(check_mentions, team(), ["*"] * 101) == "too_many_mentions"
+    assert verdict(check_mentions, team(), ["mia", "*", "max"], "max") == "fine"
+    assert verdict(check_mentions, team(), ["mia", "eve"], "max") == "unknown_member"
+    assert verdict(check_mentions, team(), ["*"] * 100, "max") == "fine"
+    assert verdict(check_mentions, team(), ["*"] * 101, "max") == "too_many_mentions"
 
 
 def test_what_can_be_changed() -> None:
@@ -211,3 +214,47 @@ def test_who_may_pin() -> None:
     told = [verdict(check_pin, team(), Pinned(1), user) for user in WHO.values()]
     assert told == ["fine", "fine", "not_admin", "fine"]
     assert verdict(check_pin, pair(), Pinned(1), "max") == "fine"
+
+
+def test_who_may_mention_everybody() -> None:
+    quiet = team(mention_all="admins")
+    told = [verdict(check_mentions, quiet, ["*"], user) for user in WHO.values()]
+    assert told == ["fine", "fine", "not_admin", "fine"]
+    assert verdict(check_mentions, quiet, ["mia"], "max") == "fine"
+
+
+# -- rooms and channels --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["room", "channel"])
+def test_everybody_may_join_a_room_or_a_channel_and_adds_nobody_else(kind: str) -> None:
+    join, others = Members(joined=["eve"]), Members(joined=["eve", "max"])
+    assert verdict(check_group, team(kind=kind), join, "eve") == "fine"
+    assert verdict(check_group, team(kind=kind), others, "eve") == "not_admin"
+    assert verdicts(join, kind=kind) == ["fine", "fine", "not_admin", "fine"]
+    assert verdict(check_group, team(kind=kind, invite="admins"), join, "eve") == "not_admin"
+    assert verdict(check_group, team(kind=kind, banned={"eve"}), join, "eve") == "banned"
+    both = Members(joined=["eve"], left=["mia"])
+    assert verdict(check_group, team(kind=kind), both, "eve") == "not_admin"
+
+
+def test_nobody_joins_a_group() -> None:
+    assert not joins(team(), Members(joined=["eve"]), "eve")
+    assert not joins(pair(), Members(joined=["eve"]), "eve")
+
+
+def test_staff_rules_hold_in_rooms_and_channels() -> None:
+    for kind in ("room", "channel"):
+        assert verdicts(Updated(title="x"), kind=kind)[2] == "not_admin"
+        assert verdict(check_pin, team(kind=kind), Pinned(5), "max") == "not_admin"
+        assert verdict(check_recall, team(kind=kind), SAID, "adam", HOUR_MS, 1) == "fine"
+        assert verdict(check_staff, team(kind=kind), "adam") == "fine"
+    assert verdict(check_staff, team(), "max") == "not_admin"
+    assert verdict(check_staff, pair(), "max") == "not_a_group"
+
+
+def test_owners_and_admins_post_in_a_channel() -> None:
+    told = [verdict(check_post, team(kind="channel"), user) for user in WHO.values()]
+    assert told == ["fine", "fine", "not_admin", "fine"]
+    for other in (team(), team(kind="room"), pair()):
+        assert verdict(check_post, other, "max") == "fine"

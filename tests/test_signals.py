@@ -270,6 +270,13 @@ async def test_only_users_of_a_shared_conversation_are_seen(house: House) -> Non
     assert [user for user, _, _ in ears["alice"].presence()] == ["bob"]
 
 
+async def test_who_is_in_a_room_with_somebody_does_not_see_when_he_is_there(house: House) -> None:
+    await house.change("party", "alice", Created("room", ["alice", "bob"]))
+    await house.change("news", "alice", Created("channel", ["alice", "bob"]))
+    alice, _ = await house.come("alice"), await house.come("bob")
+    assert [online for _, online, _ in await house.watch(alice, "bob")] == [False]
+
+
 async def test_the_search_for_shared_conversations_is_bounded(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

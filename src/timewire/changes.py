@@ -83,6 +83,7 @@ def _update(conversation: Conversation, change: Updated) -> None:
     conversation.title = conversation.title if change.title is None else change.title
     conversation.history = change.history or conversation.history
     conversation.invite = change.invite or conversation.invite
+    conversation.mention_all = change.mention_all or conversation.mention_all
 
 
 def _mute(conversation: Conversation, time: int, change: Muted) -> None:

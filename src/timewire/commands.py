@@ -20,6 +20,7 @@ from timewire.model import (
     Created,
     Edited,
     Forward,
+    GroupKind,
     Hidden,
     History,
     Inviters,
@@ -77,8 +78,10 @@ class Send(Frame, tag="send"):
 class Create(Frame, tag="create"):
     """Make a group with its first members; the maker is one, and owns it.
 
-    ``history``: what members may read, from their joining on or all of it.  ``invite``: who may
-    add members.
+    ``kind``: a ``room`` is for live comments, which are pushed to who is there and come into no
+    inbox; in a ``channel`` owners and admins post, and followers read.  ``history``: what members
+    may read, from their joining on or all of it.  ``invite``: who may add members to a group; in
+    rooms and channels, whether anybody may join.  ``mention_all``: who may mention everybody.
     """
 
     id: Id
@@ -87,6 +90,8 @@ class Create(Frame, tag="create"):
     title: str = ""
     history: History = "joined"
     invite: Inviters = "members"
+    kind: GroupKind = "group"
+    mention_all: Inviters = "members"
 
 
 class Update(Frame, tag="update"):
@@ -97,10 +102,15 @@ class Update(Frame, tag="update"):
     title: str | None = None
     history: History | None = None
     invite: Inviters | None = None
+    mention_all: Inviters | None = None
 
 
 class Add(Frame, tag="add"):
-    """Add members to a group.  Whether members may, or only admins, is its ``invite`` setting."""
+    """Add members to a group.  Whether members may, or only admins, is its ``invite`` setting.
+
+    Adding oneself is joining: rooms and channels let everybody, unless only admins add members.
+    There others are added by admins alone.
+    """
 
     id: Id
     conversation: str
@@ -259,12 +269,19 @@ def change_of(command: Command, makers: Sequence[str]) -> Change | None:
         return None
     if isinstance(command, Create):
         everyone = list(dict.fromkeys([*makers, *command.members]))
-        return Created("group", everyone, command.title, command.history, command.invite)
+        return Created(
+            command.kind,
+            everyone,
+            command.title,
+            command.history,
+            command.invite,
+            command.mention_all,
+        )
     return _CHANGES[type(command)](command)
 
 
 _CHANGES: Final[dict[type, Callable[[Any], Change]]] = {
-    Update: lambda update: Updated(update.title, update.history, update.invite),
+    Update: lambda update: Updated(update.title, update.history, update.invite, update.mention_all),
     Add: lambda add: Members(joined=_once(add.users)),
     Remove: lambda remove: Members(left=_once(remove.users)),
     Appoint: lambda appoint: Appointed(appoint.user, appoint.role),

@@ -205,6 +205,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             description="Sends a second that one connection may make; 0: any number.",
         ),
     ] = 5000
+    room_messages_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="Messages of one room that are pushed to everybody in a second, about what "
+            "people can read; of more, some are left to history. 0: all.",
+        ),
+    ] = 20
     outbox_bytes: Annotated[
         int,
         Meta(

@@ -24,6 +24,7 @@ from timewire.metrics import FANOUT_MESSAGES, FANOUT_POSITION, FANOUT_REFS
 from timewire.model import Stored
 from timewire.news import News
 from timewire.plan import plan
+from timewire.sampling import Sampler
 
 RETRY_PAUSE_S: Final = 0.5
 """Between attempts to write to inboxes that cannot be written."""
@@ -40,6 +41,7 @@ class FanOut:
     """Delivers from where the inbox stands, for as long as ``run`` is running.
 
     ``news`` is told of messages that are in no inbox, ``loads`` of those in larger conversations.
+    ``sampler`` chooses which messages of a busy room are pushed.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class FanOut:
         *,
         news: News,
         loads: Loads,
+        sampler: Sampler | None = None,
     ) -> None:
         self._log = log
         self._directory = directory
@@ -58,6 +61,7 @@ class FanOut:
         self._bus = bus
         self._news = news
         self._loads = loads
+        self._sampler = sampler
         self._published = inbox.position
 
     async def run(self) -> None:
@@ -83,6 +87,8 @@ class FanOut:
                 conversation = await self._directory.conversation(message.conversation)
             delivery = plan(conversation, message)
             size = len(delivery.users)
+            if delivery.mode == "push" and self._sampler is not None:
+                delivery = self._sampler.thin(delivery)
             if delivery.mode != "write":
                 size = self._note(delivery)
             elif size >= watch:
@@ -103,7 +109,7 @@ class FanOut:
         name = delivery.message.conversation
         if delivery.mode == "read":
             self._news.note(name, delivery.message.seq)
-        self._loads.sent(name)
+            self._loads.sent(name)
         return min(len(delivery.users), REFS_A_READ_MESSAGE)
 
     async def _put(self, piece: list[Delivery]) -> None:

@@ -20,6 +20,9 @@ FANOUT_MESSAGES: Final = Counter(
     "timewire_fanout_messages", "Messages fanned out, by mode of their conversation", ["mode"]
 )
 FANOUT_REFS: Final = Counter("timewire_fanout_refs", "Inbox entries written")
+ROOM_SAMPLED: Final = Counter(
+    "timewire_room_sampled", "Messages of rooms that were pushed only to those they are about"
+)
 SYNC_READS: Final = Counter(
     "timewire_sync_reads",
     "Timelines read by syncs: inboxes (write), conversations (read)",

@@ -42,7 +42,15 @@ class Page(msgspec.Struct, frozen=True):
 
 # Conversations ---------------------------------------------------------------------------------
 
-ConversationKind = Literal["direct", "group", "self"]
+GroupKind = Literal["group", "room", "channel"]
+"""``group``: members talk.  ``room``: live comments, pushed to who is there and in no inbox.
+``channel``: owners and admins post, followers read."""
+
+ConversationKind = Literal["direct", "self", "group", "room", "channel"]
+
+GROUP_KINDS: Final = frozenset[str](get_args(GroupKind))
+OPEN_KINDS: Final = frozenset[str](("room", "channel"))
+"""Conversations that anybody may join, unless only admins add members."""
 
 DIRECT: Final = "direct:"
 SELF: Final = "self:"
@@ -63,7 +71,8 @@ History = Literal["joined", "all"]
 """What members may read of a group: from their joining on, or all of it."""
 
 Inviters = Literal["members", "admins"]
-"""Who may add members to a group."""
+"""Who may add members to a group, or mention everybody there.  In rooms and channels: whether
+anybody may join."""
 
 EVERYBODY: Final = "*"
 """In place of a name among those that a message mentions: all members."""
@@ -91,6 +100,7 @@ class Created(msgspec.Struct, frozen=True, tag=CREATED, omit_defaults=True):
     title: str = ""
     history: History = "joined"
     invite: Inviters = "members"
+    mention_all: Inviters = "members"
 
 
 class Members(msgspec.Struct, frozen=True, tag=MEMBERS):
@@ -113,6 +123,7 @@ class Updated(msgspec.Struct, frozen=True, tag="updated", omit_defaults=True):
     title: str | None = None
     history: History | None = None
     invite: Inviters | None = None
+    mention_all: Inviters | None = None
 
 
 class Appointed(msgspec.Struct, frozen=True, tag="role"):
@@ -286,6 +297,7 @@ class Conversation(msgspec.Struct, eq=False):
     pins: list[Seq] = []
     """SeqIds of pinned messages, in the order in which they were pinned."""
     epochs: list[Epoch] = []
+    mention_all: Inviters = "members"
     _present: list[str] | None = None
     audience: tuple[list[str], frozenset[str]] | None = None
     """Members as a list and as a set, kept for fan-out."""
@@ -298,7 +310,8 @@ class Conversation(msgspec.Struct, eq=False):
             name, change.kind, change.title, seq, windows, seq, change.history, change.invite
         )
         made.epochs = first_epochs(change.kind, seq)
-        if change.kind == "group" and sender in windows:
+        made.mention_all = change.mention_all
+        if change.kind in GROUP_KINDS and sender in windows:
             made.roles[sender] = "owner"
         return made
 

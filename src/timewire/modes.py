@@ -120,7 +120,9 @@ class Modes:
             float("inf") if changed is None else max(0, self._clock() - changed) / 1000,
         )
         try:
-            return self._policy.choose(load)
+            chosen = self._policy.choose(load)
+            # Whether it is a room is not a matter of load.
+            return mode if "push" in (mode, chosen) else chosen
         except Exception:
             # A policy may be anybody's; what it does not decide stays as it is.
             logger.exception("the policy failed", conversation=name)

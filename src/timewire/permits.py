@@ -68,10 +68,12 @@ from timewire.rules import (
     check_group,
     check_mentions,
     check_pin,
+    check_post,
     check_reaction,
     check_recall,
     check_speech,
     check_target,
+    joins,
 )
 
 MAX_TITLE_BYTES: Final = 512
@@ -135,7 +137,9 @@ class Permits:
         conversation = self._directory.known(send.to)
         if conversation is None or conversation.muted or not conversation.is_member(request.user):
             return False
-        return not conversation.banned or conversation.kind == "group"
+        if conversation.kind == "direct":
+            return not conversation.banned
+        return conversation.kind != "channel"
 
     def draft(self, request: Request) -> Draft:
         """The draft a command asks for; of the command alone, so that a repeat makes the same."""
@@ -182,20 +186,23 @@ class Permits:
         conversation = await self._directory.conversation(draft.conversation)
         if isinstance(change, Created):
             self._permit_create(change, conversation, draft)
+            await self._permit_adding(change.members, by)
             return None
         making = None
         if conversation is None:
             making = self._implied(draft, by)
             conversation = await self._as_made(making, draft)
-        if by is not None and not conversation.is_member(by):
+        if by is not None and not (conversation.is_member(by) or joins(conversation, change, by)):
             raise error("not_member", conversation=draft.conversation)
         if isinstance(command, Send):
+            check_post(conversation, by)
             check_speech(conversation, by, self._clock())
             await self._permit_references(command, conversation, by)
         elif isinstance(change, GroupChange):
             check_group(conversation, change, by)
             if isinstance(change, Members):
                 self._permit_joining(change, conversation)
+                await self._permit_adding(change.joined, by)
         elif isinstance(change, OwnChange):
             await self._permit_own(change, draft.sender)
         elif isinstance(change, MessageChange | Pinned):
@@ -223,6 +230,14 @@ class Permits:
         if joining and len(conversation.present()) + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
 
+    async def _permit_adding(self, users: list[str], by: str | None) -> None:
+        """Who has blocked somebody is not added to anything by him."""
+        if by is None:
+            return
+        blocking = [user for user in users if await self._directory.blocks(user, by)]
+        if blocking:
+            raise error("blocked", users=blocking)
+
     async def _permit_own(self, change: OwnChange, user: str) -> None:
         if isinstance(change, Blocked | Settings):
             return
@@ -241,7 +256,7 @@ class Permits:
         self, send: Send, conversation: Conversation, by: str | None
     ) -> None:
         """What a message names has to be there, and its sender has to be able to read it."""
-        check_mentions(conversation, send.mentions)
+        check_mentions(conversation, send.mentions, by)
         if send.expires and send.expires <= self._clock():
             raise error("bad_expiry", expires=send.expires)
         if send.reply:

@@ -88,6 +88,18 @@ class ListMembers(Frame, tag="members"):
     limit: int = 100
 
 
+class ListBans(Frame, tag="bans"):
+    """Who may not be a member of a group, by name, past ``after``.  For owners and admins.
+
+    Answer: ``ban_page``.
+    """
+
+    id: Id
+    conversation: str
+    after: str = ""
+    limit: int = 100
+
+
 class ReadBy(Frame, tag="read_by"):
     """Which members, by name, past ``after``, have read a message, beside its author.
 
@@ -162,7 +174,7 @@ class Ping(Frame, tag="ping"):
     id: Id = ""
 
 
-Reading = GetHistory | ListConversations | ListMembers | ReadBy
+Reading = GetHistory | ListConversations | ListMembers | ListBans | ReadBy
 """What is answered from the stores."""
 
 Query = Reading | Search
@@ -294,7 +306,8 @@ class ConversationState(msgspec.Struct, frozen=True):
     """A conversation as its member sees it.
 
     ``unread`` does not count one's own messages; ``mentioned``: how many of them speak to one.
-    ``pins``: SeqIds of pinned messages.  ``muted``: one may not say anything until then.
+    ``pins``: SeqIds of pinned messages.  ``muted``: one may not say anything until then.  In rooms
+    nothing is counted.
     """
 
     conversation: str
@@ -310,6 +323,7 @@ class ConversationState(msgspec.Struct, frozen=True):
     invite: Inviters = "members"
     pins: list[Seq] = []
     muted: int = 0
+    mention_all: Inviters = "members"
 
 
 class ConversationPage(Frame, tag="conversation_page"):
@@ -332,6 +346,15 @@ class MemberPage(Frame, tag="member_page"):
     has_more: bool
     roles: dict[str, Role] = {}
     muted: dict[str, int] = {}
+
+
+class BanPage(Frame, tag="ban_page"):
+    """Answer to ``bans``.  Resume with ``after`` = the last name."""
+
+    id: Id
+    conversation: str
+    users: list[str]
+    has_more: bool
 
 
 class ReaderPage(Frame, tag="reader_page"):
@@ -414,6 +437,7 @@ ServerFrame = (
     | HistoryPage
     | ConversationPage
     | MemberPage
+    | BanPage
     | ReaderPage
     | SearchPage
     | Presence
@@ -454,3 +478,20 @@ def advice(code: int) -> Advice:
     if 4200 <= code < 4300:
         return "stop"
     return "renew" if 4100 <= code < 4200 else "reconnect"
+
+
+MAX_TOLD_PAUSE_MS: Final = 60_000
+"""How long a server that stops may ask a device to stay away."""
+
+
+def closing(code: CloseCode, pause_ms: int = 0) -> str:
+    """The reason that a close carries: its name, and how long to stay away when that is asked."""
+    return f"{code.name.lower()} {pause_ms}" if pause_ms else code.name.lower()
+
+
+def told_pause_ms(code: int, reason: str) -> int:
+    """How long a server that stops has asked to stay away, so that not all come back at once."""
+    told = reason.rpartition(" ")[2]
+    if code != CloseCode.SHUTTING_DOWN or not (told.isascii() and told.isdigit() and len(told) < 9):
+        return 0
+    return min(int(told), MAX_TOLD_PAUSE_MS)

@@ -5,6 +5,7 @@ Nothing here changes anything, and nothing needs fan-out: history reaches up to 
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Final
 
 import msgspec
@@ -24,10 +25,12 @@ from timewire.model import (
     message_json,
 )
 from timewire.protocol import (
+    BanPage,
     ConversationPage,
     ConversationState,
     GetHistory,
     HistoryPage,
+    ListBans,
     ListConversations,
     ListMembers,
     MemberPage,
@@ -36,10 +39,11 @@ from timewire.protocol import (
     Reading,
     WhyEmpty,
 )
+from timewire.rules import check_staff
 from timewire.timeline import TimelineStore
-from timewire.unread import Unread
+from timewire.unread import Count, Unread
 
-Answer = HistoryPage | ConversationPage | MemberPage | ReaderPage
+Answer = HistoryPage | ConversationPage | MemberPage | BanPage | ReaderPage
 
 MAX_RECEIPT_MEMBERS: Final = 500
 """Of a group in which it is told who has read a message."""
@@ -76,6 +80,8 @@ class Queries:
                 return await self._conversations(user, query)
             case ListMembers():
                 return await self._members(user, query)
+            case ListBans():
+                return await self._bans(user, query)
             case ReadBy():
                 return await self._readers(user, query)
 
@@ -172,7 +178,9 @@ class Queries:
     async def _state(
         self, user: str, mine: Membership, conversation: Conversation, newest: list[Entry]
     ) -> ConversationState:
-        count = await self._unread.count(user, mine)
+        # Nobody reads all of a room.
+        room = conversation.kind == "room"
+        count = Count(0, 0) if room else await self._unread.count(user, mine)
         head = message_head(conversation.name)
         return ConversationState(
             conversation.name,
@@ -188,6 +196,7 @@ class Queries:
             conversation.invite,
             conversation.pins.copy(),
             conversation.muted.get(user, 0),
+            conversation.mention_all,
         )
 
     async def _members(self, user: str, query: ListMembers) -> MemberPage:
@@ -206,6 +215,13 @@ class Queries:
             {user: conversation.roles[user] for user in page if user in conversation.roles},
             {user: conversation.muted[user] for user in page if user in conversation.muted},
         )
+
+    async def _bans(self, user: str, query: ListBans) -> BanPage:
+        conversation = await self._conversation_of(user, query.conversation)
+        check_staff(conversation, user)
+        page = nsmallest(query.limit + 1, (u for u in conversation.banned if u > query.after))
+        more = len(page) > query.limit
+        return BanPage(query.id, conversation.name, page[: query.limit], more)
 
     async def _readers(self, user: str, query: ReadBy) -> ReaderPage:
         conversation = await self._conversation_of(user, query.conversation)

@@ -16,7 +16,7 @@ from timewire import showing
 from timewire.auth import find_secret, mint
 from timewire.config import load
 from timewire.errors import error
-from timewire.model import Message
+from timewire.model import GroupKind, Message
 
 if TYPE_CHECKING:
     from timewire.client import Client
@@ -247,8 +247,11 @@ def create(
     user: User = "",
     data: Data = "",
     title: Annotated[str, typer.Option(help="A title to show.")] = "",
+    kind: Annotated[
+        GroupKind, typer.Option(help="Members talk; live comments; or only owners post.")
+    ] = "group",
 ) -> None:
-    """Make a group with its first members.
+    """Make a group, a room or a channel with its first members.
 
     ```
     timewire create team bob carol --user alice
@@ -258,7 +261,7 @@ def create(
 
     async def work() -> None:
         async with _connect("create", url, _token(token, user, data)) as me:
-            made = await me.create(conversation, members or [], title=title)
+            made = await me.create(conversation, members or [], title=title, kind=kind)
             say(str(made.seq))
 
     asyncio.run(work())

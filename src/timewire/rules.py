@@ -13,6 +13,8 @@ from timewire.errors import error
 from timewire.model import (
     CONTROL_KINDS,
     EVERYBODY,
+    GROUP_KINDS,
+    OPEN_KINDS,
     Appointed,
     Banned,
     Conversation,
@@ -52,7 +54,7 @@ _SYSTEM: Final = 3
 
 def check_group(conversation: Conversation, change: GroupChange, user: str | None) -> None:
     """Raise unless a user may change a group like this."""
-    if conversation.kind != "group":
+    if conversation.kind not in GROUP_KINDS:
         raise error("not_a_group", conversation=conversation.name)
     match change:
         case Members():
@@ -75,11 +77,22 @@ def check_group(conversation: Conversation, change: GroupChange, user: str | Non
                 _check_room("muted", {*conversation.muted, change.user}, MAX_MUTED)
 
 
+def joins(conversation: Conversation, change: object, user: str) -> bool:
+    """Whether a change is that somebody joins what is open to everybody."""
+    return (
+        isinstance(change, Members)
+        and (change.joined, change.left) == ([user], [])
+        and conversation.kind in OPEN_KINDS
+        and conversation.invite == "members"
+    )
+
+
 def _check_members(conversation: Conversation, change: Members, user: str | None) -> None:
     banned = [one for one in change.joined if one in conversation.banned]
     if banned:
         raise error("banned", users=banned)
-    if change.joined and conversation.invite == "admins":
+    admins_add = conversation.invite == "admins" or conversation.kind in OPEN_KINDS
+    if change.joined and admins_add and not (user and joins(conversation, change, user)):
         _need_admin(conversation, user)
     others = [one for one in change.left if one != user]
     if others:
@@ -151,10 +164,25 @@ def check_speech(conversation: Conversation, user: str | None, now: int) -> None
         raise error("muted", conversation=conversation.name, until=until)
 
 
-def check_mentions(conversation: Conversation, mentions: list[str]) -> None:
-    """Raise unless a message may speak to these."""
+def check_staff(conversation: Conversation, user: str | None) -> None:
+    """Raise unless a user is an owner or admin of a group."""
+    if conversation.kind not in GROUP_KINDS:
+        raise error("not_a_group", conversation=conversation.name)
+    _need_admin(conversation, user)
+
+
+def check_post(conversation: Conversation, user: str | None) -> None:
+    """Raise unless a user may send messages here at all: in a channel, owners and admins do."""
+    if conversation.kind == "channel":
+        _need_admin(conversation, user)
+
+
+def check_mentions(conversation: Conversation, mentions: list[str], user: str | None) -> None:
+    """Raise unless a user's message may speak to these."""
     if len(mentions) > MAX_MENTIONS:
         raise error("too_many_mentions", limit=MAX_MENTIONS)
+    if EVERYBODY in mentions and conversation.mention_all == "admins":
+        _need_admin(conversation, user)
     need_members(conversation, [user for user in mentions if user != EVERYBODY])
 
 
@@ -180,7 +208,7 @@ def check_recall(
     conversation: Conversation, message: StoredBody, user: str | None, age_ms: int, window_ms: int
 ) -> None:
     """Raise unless a user may recall a message that is so old."""
-    if conversation.kind == "group" and _rank(conversation, user) >= _RANKS["admin"]:
+    if conversation.kind in GROUP_KINDS and _rank(conversation, user) >= _RANKS["admin"]:
         return
     if user is not None and user != message.sender:
         raise error("not_author")
@@ -204,7 +232,7 @@ def check_reaction(message: StoredBody, change: Reacted) -> None:
 
 def check_pin(conversation: Conversation, change: Pinned, user: str | None) -> None:
     """Raise unless a user may pin, or unpin, a message here."""
-    if conversation.kind == "group":
+    if conversation.kind in GROUP_KINDS:
         _need_admin(conversation, user)
     if change.on and change.seq not in conversation.pins and len(conversation.pins) >= MAX_PINS:
         raise error("list_full", list="pins", limit=MAX_PINS)

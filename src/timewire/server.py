@@ -41,6 +41,7 @@ from timewire.news import News
 from timewire.pages import Pages
 from timewire.protocol import Limits, Query, Search, ServerFrame
 from timewire.queries import Queries
+from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
 from timewire.send import Sender
@@ -117,7 +118,7 @@ class Server:
         self._attachments = _attachments(config, store, access, clock)
         self._sender = _sender(config, store, access, clock, schemas)
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = _delivery(store, self._bus, policy, clock)
+        self._fanout, self._modes, self._sync = _delivery(config, store, self._bus, policy, clock)
         self._hub = Hub(store.inbox.position, clock)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
@@ -140,6 +141,7 @@ class Server:
             signals=self._signals,
         )
         self._runner: web.AppRunner | None = None
+        self._stopping = False
 
     @classmethod
     async def start(
@@ -245,6 +247,7 @@ class Server:
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
+        self._stopping = True
         self._sender.close()
         await self._drain()
         await self._gateway.close()
@@ -293,6 +296,7 @@ class Server:
             attachments=self._attachments,
             webhooks=self._webhooks,
             snapshots=self._snapshots,
+            stopping=lambda: self._stopping,
         )
         api.install(application)
         Pages(self.config, self.keys, self._clock).install(application)
@@ -367,14 +371,15 @@ def _tame_collector() -> None:
 
 
 def _delivery(
-    store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+    config: Config, store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
 ) -> tuple[FanOut, Modes, Sync]:
     """What brings messages to devices: to those who are connected, and to those who come back."""
     log, directory, inbox = store.log, store.directory, store.inbox
     loads = Loads(clock, policy.watch_members)
     news = News(store.messages, inbox.position)
+    sampler = Sampler(clock, config.room_messages_per_second)
     return (
-        FanOut(log, directory, inbox, bus, news=news, loads=loads),
+        FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
         Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
         Sync(
             log,

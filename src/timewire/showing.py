@@ -13,7 +13,17 @@ from typing import Any, Final
 
 import msgspec
 
-from timewire.model import CONTROL_KINDS, CREATED, DIRECT, MEMBERS, READ, SELF, SETTINGS, Message
+from timewire.model import (
+    CONTROL_KINDS,
+    CREATED,
+    DIRECT,
+    GROUP_KINDS,
+    MEMBERS,
+    READ,
+    SELF,
+    SETTINGS,
+    Message,
+)
 from timewire.names import direct
 
 _UNSAFE: Final = re.compile(
@@ -105,11 +115,11 @@ def _said(message: Message) -> str:
         return "(removed)"
     if message.kind == "text" and isinstance(body.get("text"), str):
         return printable(body["text"])
-    if message.kind == CREATED and body.get("kind") != "group":
+    if message.kind == CREATED and body.get("kind") not in GROUP_KINDS:
         return "started this conversation"
     if message.kind == CREATED:
         title = f" “{body['title']}”" if body.get("title") else ""
-        return printable(f"made this group{title}: {_names(body.get('members'))}")
+        return printable(f"made this {body['kind']}{title}: {_names(body.get('members'))}")
     if message.kind == MEMBERS:
         return printable(_membership(message))
     if message.kind in _EVENTS:

@@ -25,7 +25,7 @@ from timewire.errors import TimewireError, error
 from timewire.hub import Hub, Receiver
 from timewire.inbox import Delivery
 from timewire.metrics import SIGNALS, SIGNALS_DROPPED, WATCHED
-from timewire.model import SELF, SETTINGS, Seq
+from timewire.model import OPEN_KINDS, SELF, SETTINGS, Seq
 from timewire.names import check_name, direct
 from timewire.outbox import frame
 from timewire.protocol import MAX_WATCHED_USERS, Presence, SomeoneTyping, Watch, Watching
@@ -180,7 +180,10 @@ class Signals:
             page = await self._directory.memberships(watcher, after=after, limit=min(left, 100))
             for one in page:
                 conversation = await self._directory.conversation(one.conversation)
-                if conversation is not None and conversation.is_member(watcher):
+                # Anybody can join rooms and channels: being there together says nothing.
+                if conversation is None or conversation.kind in OPEN_KINDS:
+                    continue
+                if conversation.is_member(watcher):
                     shared = {user for user in missing if conversation.is_member(user)}
                     found += shared
                     missing -= shared

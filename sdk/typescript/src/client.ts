@@ -246,6 +246,11 @@ export class Client extends Acts {
     return queries.all(queries.members(this.#asking, conversation));
   }
 
+  /** Who may not be a member of a group that one is an owner or admin of, by name. */
+  banned(conversation: string): Promise<string[]> {
+    return queries.all(queries.bans(this.#asking, conversation));
+  }
+
   /** Who has read a message, beside its author. Not told in groups of more than 500. */
   readBy(conversation: string, seq: number): Promise<string[]> {
     return queries.all(queries.readers(this.#asking, conversation, seq));

@@ -133,14 +133,14 @@ function changeOf(user: string, command: Exclude<Command, { type: "send" }>): [s
   switch (command.type) {
     case "create": {
       const members = once([user, ...(command.members ?? [])]);
-      const { title, history, invite } = command;
-      const defaults = { title: "", history: "joined", invite: "members" };
-      const settings = given({ title, history, invite }, defaults);
-      return ["created", { kind: "group", members, ...settings }];
+      const { kind = "group", title, history, invite, mention_all } = command;
+      const defaults = { title: "", history: "joined", invite: "members", mention_all: "members" };
+      const settings = given({ title, history, invite, mention_all }, defaults);
+      return ["created", { kind, members, ...settings }];
     }
     case "update": {
-      const { title, history, invite } = command;
-      return ["updated", given({ title, history, invite }, {})];
+      const { title, history, invite, mention_all } = command;
+      return ["updated", given({ title, history, invite, mention_all }, {})];
     }
     case "add":
       return ["members", { joined: once(command.users), left: [] }];

@@ -29,42 +29,25 @@ export const ERROR_KINDS = {
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
-    "damaged backup_damaged",
+    "damaged",
   unusable:
-    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config no_backup backup_running directory_not_empty closed",
+    "directory_in_use wrong_store bad_config closed",
 } as const;
 
 export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";
 
-/** What to do about the errors that this SDK raises itself. */
-export const ADVICE = {
+/** What to do about errors that this SDK raises itself. */
+export const ADVICE: Readonly<Record<string, string>> = {
   bad_id:
     "an id is 1 to 128 bytes of UTF-8 without control characters",
-  bad_kind:
-    "a message kind is 1 to 32 of a-z, 0-9, '.', '_', '-' and not one the server writes itself",
   bad_name:
     "a name is 1 to 128 bytes of UTF-8 without control characters, spaces, ':' or '/'",
-  frame_too_large:
-    "the frame is larger than the limit that `welcome` names; send less at once",
-  id_reused:
-    "this id was used for another message; an id names one message for ever",
-  not_connected:
-    "there is no connection now; repeat when there is one",
-  storage_unavailable:
-    "the store cannot write now (disk full?); repeat later, reads go on",
-  too_busy:
-    "too many requests are waiting; repeat with a pause",
-  too_many_watched:
-    "one connection can watch 500 users; watch those that are shown",
   wrong_store:
     "this store is another user's or another device's; every device needs one of its own",
-} as const;
+};
 
-/** Kinds of messages that only the server writes. */
-export const CONTROL_KINDS =
-  "banned blocked created edited hidden members mode muted pinned reaction read recalled role settings swept updated uploaded";
-
-export type ConversationKind = "direct" | "group" | "self";
+export type GroupKind = "group" | "room" | "channel";
+export type ConversationKind = "direct" | "self" | "group" | "room" | "channel";
 export type Visibility = "all" | "nobody";
 export type Role = "owner" | "admin" | "member";
 export type History = "joined" | "all";
@@ -123,8 +106,10 @@ export interface Send {
 /**
  * Make a group with its first members; the maker is one, and owns it.
  *
- * `history`: what members may read, from their joining on or all of it.  `invite`: who may
- * add members.
+ * `kind`: a `room` is for live comments, which are pushed to who is there and come into no
+ * inbox; in a `channel` owners and admins post, and followers read.  `history`: what members
+ * may read, from their joining on or all of it.  `invite`: who may add members to a group; in
+ * rooms and channels, whether anybody may join.  `mention_all`: who may mention everybody.
  */
 export interface Create {
   readonly type: "create";
@@ -134,6 +119,8 @@ export interface Create {
   readonly title?: string;
   readonly history?: History;
   readonly invite?: Inviters;
+  readonly kind?: GroupKind;
+  readonly mention_all?: Inviters;
 }
 
 /** Give a group another title or setting; what is left out stays.  For owners and admins. */
@@ -144,9 +131,15 @@ export interface Update {
   readonly title?: string | null;
   readonly history?: History | null;
   readonly invite?: Inviters | null;
+  readonly mention_all?: Inviters | null;
 }
 
-/** Add members to a group.  Whether members may, or only admins, is its `invite` setting. */
+/**
+ * Add members to a group.  Whether members may, or only admins, is its `invite` setting.
+ *
+ * Adding oneself is joining: rooms and channels let everybody, unless only admins add members.
+ * There others are added by admins alone.
+ */
 export interface Add {
   readonly type: "add";
   readonly id: string;
@@ -300,6 +293,19 @@ export interface ListConversations {
 /** The present members of a conversation, by name, past `after`.  Answer: `member_page`. */
 export interface ListMembers {
   readonly type: "members";
+  readonly id: string;
+  readonly conversation: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+/**
+ * Who may not be a member of a group, by name, past `after`.  For owners and admins.
+ *
+ * Answer: `ban_page`.
+ */
+export interface ListBans {
+  readonly type: "bans";
   readonly id: string;
   readonly conversation: string;
   readonly after?: string;
@@ -518,6 +524,15 @@ export interface MemberPage {
   readonly muted: Readonly<Record<string, number>>;
 }
 
+/** Answer to `bans`.  Resume with `after` = the last name. */
+export interface BanPage {
+  readonly type: "ban_page";
+  readonly id: string;
+  readonly conversation: string;
+  readonly users: readonly string[];
+  readonly has_more: boolean;
+}
+
 /** Answer to `read_by`.  Resume with `after` = the last name. */
 export interface ReaderPage {
   readonly type: "reader_page";
@@ -641,7 +656,8 @@ export interface Limits {
  * A conversation as its member sees it.
  *
  * `unread` does not count one's own messages; `mentioned`: how many of them speak to one.
- * `pins`: SeqIds of pinned messages.  `muted`: one may not say anything until then.
+ * `pins`: SeqIds of pinned messages.  `muted`: one may not say anything until then.  In rooms
+ * nothing is counted.
  */
 export interface ConversationState {
   readonly conversation: string;
@@ -657,6 +673,7 @@ export interface ConversationState {
   readonly invite: Inviters;
   readonly pins: readonly number[];
   readonly muted: number;
+  readonly mention_all: Inviters;
 }
 
 /**
@@ -716,12 +733,14 @@ export type Reading =
   | GetHistory
   | ListConversations
   | ListMembers
+  | ListBans
   | ReadBy;
 
 export type Query =
   | GetHistory
   | ListConversations
   | ListMembers
+  | ListBans
   | ReadBy
   | Search;
 
@@ -748,6 +767,7 @@ export type ClientFrame =
   | GetHistory
   | ListConversations
   | ListMembers
+  | ListBans
   | ReadBy
   | Search
   | Watch
@@ -768,6 +788,7 @@ export type ServerFrame =
   | HistoryPage
   | ConversationPage
   | MemberPage
+  | BanPage
   | ReaderPage
   | SearchPage
   | Presence
@@ -787,6 +808,7 @@ export interface CreatedBody {
   readonly title?: string;
   readonly history?: History;
   readonly invite?: Inviters;
+  readonly mention_all?: Inviters;
 }
 
 /** Members who join with this message, and members for whom it is the last. */
@@ -800,6 +822,7 @@ export interface UpdatedBody {
   readonly title?: string | null;
   readonly history?: History | null;
   readonly invite?: Inviters | null;
+  readonly mention_all?: Inviters | null;
 }
 
 /** A member has another role from here on. */
@@ -998,6 +1021,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   history_page: [{ why: null }, { messages: "Message" }],
   conversation_page: [{}, { conversations: "ConversationState" }],
   member_page: [{ roles: {}, muted: {} }],
+  ban_page: [{}],
   reader_page: [{}],
   search_page: [{ next: "" }, { hits: "SearchHit" }],
   presence: [{ seen: 0 }],
@@ -1007,7 +1031,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   pong: [{ id: "", time: 0 }],
   Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
   Media: [{ width: 0, height: 0 }],
-  ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0 }, { last: "Message" }],
+  ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0, mention_all: "members" }, { last: "Message" }],
   SearchHit: [{}, { message: "Message" }],
 };
 

@@ -2,9 +2,11 @@
 
 import { newId } from "./names.js";
 import type {
+  BanPage,
   ConversationPage,
   ConversationState,
   HistoryPage,
+  ListBans,
   ListConversations,
   ListMembers,
   MemberPage,
@@ -107,7 +109,17 @@ export async function* readers(
   yield* list(ask, query, (page: ReaderPage) => page.readers.map((name) => [name, name]));
 }
 
-type Listing = Omit<ListConversations, "id"> | Omit<ListMembers, "id"> | Omit<ReadBy, "id">;
+/** Who may not be a member of a group. */
+export async function* bans(ask: Ask, conversation: string): AsyncGenerator<string, void> {
+  const query = { type: "bans", conversation } as const;
+  yield* list(ask, query, (page: BanPage) => page.users.map((name) => [name, name]));
+}
+
+type Listing =
+  | Omit<ListConversations, "id">
+  | Omit<ListMembers, "id">
+  | Omit<ListBans, "id">
+  | Omit<ReadBy, "id">;
 
 /** All of a list, page by page; `items` of a page, with their names, by which the list goes on. */
 async function* list<Of extends Page & { has_more: boolean }, Item>(

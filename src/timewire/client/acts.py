@@ -40,7 +40,16 @@ from timewire.commands import (
 )
 from timewire.errors import error
 from timewire.kinds import check_kind
-from timewire.model import Forward, History, Inviters, Message, Role, Seq, Visibility
+from timewire.model import (
+    Forward,
+    GroupKind,
+    History,
+    Inviters,
+    Message,
+    Role,
+    Seq,
+    Visibility,
+)
 from timewire.names import check_id
 from timewire.protocol import Ack
 
@@ -185,13 +194,19 @@ class Acts(ABC):
         title: str = "",
         history: History = "joined",
         invite: Inviters = "members",
+        kind: GroupKind = "group",
+        mention_all: Inviters = "members",
     ) -> Sent:
         """Make a group, with oneself, its owner, and others as its first members.
 
         ``history``: what members may read, from their joining on or all of it.  ``invite``: who
-        may add members.
+        may add members.  ``kind``: a ``room`` is for live comments, which come into no inbox; in a
+        ``channel`` only owners and admins post; anybody may ``join`` both, unless ``invite`` is
+        ``admins``.  ``mention_all``: who may mention everybody.
         """
-        return await self._put(Create(new_id(), group, list(members), title, history, invite))
+        members = list(members)
+        command = Create(new_id(), group, members, title, history, invite, kind, mention_all)
+        return await self._put(command)
 
     async def update(
         self,
@@ -200,13 +215,18 @@ class Acts(ABC):
         title: str | None = None,
         history: History | None = None,
         invite: Inviters | None = None,
+        mention_all: Inviters | None = None,
     ) -> Sent:
         """Give a group another title or setting; None leaves it as it is."""
-        return await self._put(Update(new_id(), group, title, history, invite))
+        return await self._put(Update(new_id(), group, title, history, invite, mention_all))
 
     async def add(self, group: str, users: Iterable[str]) -> Sent:
         """Add members to a group that one is a member of."""
         return await self._put(Add(new_id(), group, list(users)))
+
+    async def join(self, group: str) -> Sent:
+        """Come into a room, or follow a channel."""
+        return await self.add(group, [self.user])
 
     async def remove(self, group: str, users: Iterable[str]) -> Sent:
         """Remove members from a group that one is an owner or admin of."""

@@ -257,6 +257,10 @@ class Client(Acts):
         """The present members of a conversation, by name, with their roles."""
         return [one async for one in queries.members(self._driver.ask, conversation)]
 
+    async def banned(self, conversation: str) -> list[str]:
+        """Who may not be a member of a group that one is an owner or admin of, by name."""
+        return [one async for one in queries.bans(self._driver.ask, conversation)]
+
     async def read_by(self, conversation: str, seq: Seq) -> list[str]:
         """Who has read a message, beside its author.  Not told in groups of more than 500."""
         return [one async for one in queries.readers(self._driver.ask, conversation, seq)]

@@ -18,10 +18,12 @@ from timewire.model import (
     decode_message,
 )
 from timewire.protocol import (
+    BanPage,
     ConversationPage,
     ConversationState,
     GetHistory,
     HistoryPage,
+    ListBans,
     ListConversations,
     ListMembers,
     MemberPage,
@@ -39,7 +41,7 @@ PAGE_ENTRIES: Final = 100
 SEARCH_HITS: Final = 20
 """Found at a time, where the app does not say how many."""
 
-Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, ReaderPage, SearchPage)
+Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, BanPage, ReaderPage, SearchPage)
 
 
 class Ask(Protocol):
@@ -107,6 +109,7 @@ class Conversation(msgspec.Struct, frozen=True):
     invite: Inviters = "members"
     pins: list[Seq] = []
     muted: int = 0
+    mention_all: Inviters = "members"
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -175,6 +178,16 @@ async def members(ask: Ask, conversation: str) -> AsyncIterator[Member]:
         more = page.has_more and bool(page.members)
 
 
+async def bans(ask: Ask, conversation: str) -> AsyncIterator[str]:
+    """Who may not be a member of a group, by name."""
+    after, more = "", True
+    while more:
+        page = await ask(ListBans(new_id(), conversation, after, PAGE_ENTRIES), BanPage)
+        for after in page.users:
+            yield after
+        more = page.has_more and bool(page.users)
+
+
 async def readers(ask: Ask, conversation: str, seq: Seq) -> AsyncIterator[str]:
     """The members who have read a message, by name."""
     after, more = "", True
@@ -208,4 +221,5 @@ def _conversation(state: ConversationState) -> Conversation:
         state.invite,
         state.pins,
         state.muted,
+        state.mention_all,
     )

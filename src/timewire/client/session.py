@@ -72,6 +72,7 @@ Answer = (
     | wire.HistoryPage
     | wire.ConversationPage
     | wire.MemberPage
+    | wire.BanPage
     | wire.ReaderPage
     | wire.SearchPage
     | TimewireError

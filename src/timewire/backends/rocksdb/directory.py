@@ -72,6 +72,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     banned: set[str] = set()
     muted: dict[str, int] = {}
     pins: list[Seq] = []
+    mention_all: Inviters = "members"
 
 
 class _Membership(msgspec.Struct, frozen=True, array_like=True):
@@ -318,6 +319,7 @@ class RocksDirectory:
             head.muted,
             head.pins,
             self._epochs.load(name),
+            head.mention_all,
         )
 
     def _number(self, key: bytes) -> int:
@@ -341,6 +343,7 @@ def _head(of: Conversation) -> bytes:
             of.banned,
             of.muted,
             of.pins,
+            of.mention_all,
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from timewire.directory import Membership
+from timewire.epochs import mode_at
 from timewire.log import MAX_SWEEP_MESSAGES
 from timewire.model import (
     Appointed,
@@ -235,13 +236,25 @@ class ConversationChangeContract(Contract[StoresPlace]):
         assert (await known(store, "self:alice")).roles == {}
 
     async def test_settings(self, store: Stores) -> None:
-        made = Created("group", ["alice"], "The team", "all", "admins")
+        made = Created("group", ["alice"], "The team", "all", "admins", "admins")
         await change(store, "team", made)
         team = await known(store, "team")
         assert (team.title, team.history, team.invite) == ("The team", "all", "admins")
+        assert team.mention_all == "admins"
         await change(store, "team", Updated(title="", history="joined"))
         team = await known(store, "team")
         assert (team.title, team.history, team.invite) == ("", "joined", "admins")
+        assert team.mention_all == "admins"
+        await change(store, "team", Updated(mention_all="members"))
+        assert (await known(store, "team")).mention_all == "members"
+
+    async def test_rooms_and_channels_have_owners_and_modes(self, store: Stores) -> None:
+        made = await change(store, "party", Created("room", ["alice"]))
+        await change(store, "news", Created("channel", ["alice"]))
+        party, news = await known(store, "party"), await known(store, "news")
+        assert party.roles == news.roles == {"alice": "owner"}
+        assert (party.kind, news.kind) == ("room", "channel")
+        assert (mode_at(party.epochs, made), news.epochs) == ("push", [])
 
     async def test_roles_end_with_membership(self, store: Stores) -> None:
         await change(store, "team", Created("group", ["alice", "bob", "carol"]))
