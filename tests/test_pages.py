@@ -12,8 +12,9 @@ from aiohttp import web
 
 from timewire.api.edge import Headers, errors
 from timewire.auth import Keys, verify
-from timewire.config import Config, is_loopback, load
+from timewire.config import Config, load
 from timewire.errors import Unusable
+from timewire.hosts import is_loopback
 from timewire.keyring import Keyring
 from timewire.pages import DEMO_USERS, NOT_BUILT, POLICY, Pages
 

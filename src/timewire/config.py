@@ -7,7 +7,6 @@ docs/CONFIGURATION.md is made from ``Config`` by scripts/configuration.py.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from timewire.errors import error
+from timewire.hosts import is_loopback
 
 MIN_SECRET_CHARS: Final = 32
 MIN_KEYS_DAYS: Final = 30
@@ -496,13 +496,3 @@ def _check_together(config: Config) -> None:
     if config.mode == "development" and not is_loopback(config.host):
         message = f"mode = development lets anybody in: host = {config.host} must be 127.0.0.1"
         raise error("bad_config", message, key="mode")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address surely means this machine, and no other can reach it."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

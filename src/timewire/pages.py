@@ -20,8 +20,9 @@ from aiohttp import web
 
 from timewire.auth import Keys, mint
 from timewire.clock import Clock
-from timewire.config import Config, is_loopback
+from timewire.config import Config
 from timewire.errors import error
+from timewire.hosts import is_loopback
 
 ASSETS: Final = files("timewire") / "web_assets"
 """Where ``make web`` puts what it makes."""
