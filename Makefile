@@ -36,9 +36,16 @@ $(NODE): package-lock.json package.json sdk/typescript/package.json
 	npm ci --no-progress --loglevel=error
 	@touch $@
 
+# Debian's Chromium drives the web client in the tests; elsewhere, any that is on the PATH.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { \
+	  test "$$(id -u)" -eq 0 && apt-get install --quiet=2 chromium >/dev/null; } || { \
+	  echo "The tests of the web client need Chromium: apt-get install chromium" >&2; exit 1; }
+
 # Tests marked `serial` measure time or want the machine for themselves: they run
 # after the others, alone. Exit status 5 of pytest means that there are none.
-test: setup $(NODE) ## all tests
+test: setup $(NODE) chromium ## all tests
 	$(PY) -m pytest tests -n $(JOBS) -m "not serial"
 	$(PY) -m pytest tests -m serial || test $$? -eq 5
 	npm test --silent
