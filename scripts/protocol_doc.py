@@ -230,6 +230,8 @@ def closing() -> list[str]:
         "",
         "40xx: come back. 41xx: come back with another token. 42xx: do not come back. WebSocket's",
         "own codes (1xxx) and a broken connection: come back; 1009 means a message beyond 1 MiB.",
+        "The reason is the name; after that of 4000 may stand a number: how many milliseconds to",
+        "stay away, which is another one for each device, so that not all come back at once.",
         "",
         "| code | name | the device should |",
         "|---|---|---|",

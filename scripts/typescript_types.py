@@ -17,26 +17,21 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from timewire import commands, finding, kinds, model, protocol
-from timewire.errors import CODES, Invalid, TimewireError
+from timewire.errors import CODES, Damaged, Invalid, TimewireError, Unusable
 
 TARGET = Path(__file__).resolve().parent.parent / "sdk" / "typescript" / "src" / "protocol.ts"
 
 NAMED = (model, finding, commands, protocol)
 """Modules whose literals and unions keep their names."""
 
-RAISED = (
-    "bad_id",
-    "bad_kind",
-    "bad_name",
-    "frame_too_large",
-    "id_reused",
-    "not_connected",
-    "storage_unavailable",
-    "too_busy",
-    "too_many_watched",
-    "wrong_store",
-)
-"""Errors that the SDK raises itself, in these words."""
+RAISED = ("bad_id", "bad_name", "wrong_store")
+"""Errors that the SDK raises itself and whose codes do not say enough: in these words."""
+
+OPERATORS = (Damaged, Unusable)
+"""What is wrong with a server's own files: no device hears of it, but of ..."""
+
+UNUSABLE = ("damaged", "directory_in_use", "wrong_store", "bad_config", "closed")
+"""... what the SDK itself finds wrong with its own."""
 
 HEAD = """\
 // Made by scripts/typescript_types.py from the server's own definitions. Do not edit.
@@ -281,21 +276,21 @@ def constants() -> Iterator[str]:
     for kind in TimewireError.__subclasses__():
         if kind is Invalid:
             continue
-        codes = " ".join(code for code, (of, _) in CODES.items() if of is kind)
+        codes = " ".join(
+            code
+            for code, (of, _) in CODES.items()
+            if of is kind and (of not in OPERATORS or code in UNUSABLE)
+        )
         yield f"  {snake(kind.__name__)}:\n    {json.dumps(codes)},"
     yield "} as const;"
     yield ""
     yield 'export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";'
     yield ""
-    yield "/** What to do about the errors that this SDK raises itself. */"
-    yield "export const ADVICE = {"
+    yield "/** What to do about errors that this SDK raises itself. */"
+    yield "export const ADVICE: Readonly<Record<string, string>> = {"
     for code in RAISED:
         yield f"  {code}:\n    {json.dumps(CODES[code][1], ensure_ascii=False)},"
-    yield "} as const;"
-    yield ""
-    kinds_written = " ".join(sorted(control_bodies()))
-    yield "/** Kinds of messages that only the server writes. */"
-    yield f"export const CONTROL_KINDS =\n  {json.dumps(kinds_written)};"
+    yield "};"
     yield ""
 
 

@@ -33,7 +33,7 @@ TRANSCRIPTS = sorted((Path(__file__).parent.parent / "sdk" / "transcripts").glob
 
 ACTIONS = (
     *("open", "in", "close", "put", "ask", "watch", "typing", "tick", "taken"),
-    *("fetched", "rebuilt", "restart"),
+    *("fetched", "rebuilt", "restart", "renew"),
 )
 ANSWERS = ("out", "events", "answers", "wants")
 
@@ -64,6 +64,8 @@ class Device:
         events = [*self.shown, *(told(event) for event in self.save(effects))]
         self.shown = []
         wants = [name for name in ("pause", "rebuild", "reconnect") if getattr(effects, name)]
+        if effects.renew_ms is not None:
+            wants.append(f"renew in {effects.renew_ms}")
         answers = [answered(id, answer) for id, answer in effects.answers]
         out = [said(msgspec.json.encode(frame)) for frame in effects.frames]
         return {"out": out, "events": events, "answers": answers, "wants": wants, **more}
@@ -127,6 +129,9 @@ class Device:
 
     def do_rebuilt(self, _: bool) -> None:
         self.session.rebuilt()
+
+    def do_renew(self, token: str) -> None:
+        self.session.renew(token)
 
     def do_restart(self, device: str) -> None:
         self.restart(device)

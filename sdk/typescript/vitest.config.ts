@@ -6,6 +6,7 @@ export default defineConfig({
     // A shared machine is sometimes slow; that says nothing about the code.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000, interval: 10 } },
     poolOptions: { forks: { maxForks: 2 } },
   },
 });

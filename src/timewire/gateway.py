@@ -7,6 +7,7 @@ the sync, and back as frames.  Everything that can wait has a limit.
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import socket
 from collections.abc import Callable, Coroutine
@@ -29,6 +30,7 @@ from timewire.names import check_name
 from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
 from timewire.protocol import (
     COMMANDS,
+    MAX_TOLD_PAUSE_MS,
     QUERIES,
     SUBPROTOCOLS,
     Ack,
@@ -44,6 +46,7 @@ from timewire.protocol import (
     SyncPage,
     Typing,
     Watch,
+    closing,
 )
 from timewire.send import Request, Sender
 from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
@@ -57,6 +60,9 @@ AT_INTERVAL_MS: Final = 25_000
 """How often a quiet connection is told where it stands, and pinged."""
 
 TICK_S: Final = 1.0
+COMING_BACK_PER_MS: Final = 2
+"""Devices that come back at once after a stop: each is told how long to stay away."""
+
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a connection that is closed may take to read what is left, and the close code."""
 
@@ -196,6 +202,7 @@ class Gateway:
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._spread_ms = 0
         spawn = self._spawn
         self._doers: dict[type, Callable[[Connection, Any], None]] = {
             **dict.fromkeys(COMMANDS, self._submit),
@@ -380,7 +387,10 @@ class Gateway:
         connection.live = False
         connection.outbox.abort_in(CLOSE_TIMEOUT_S)
         await connection.outbox.room()
-        await connection.ws.close(code=code, message=code.name.lower().encode(), drain=False)
+        pause_ms = 0
+        if code is CloseCode.SHUTTING_DOWN:
+            pause_ms = round(random.random() * self._spread_ms)
+        await connection.ws.close(code=code, message=closing(code, pause_ms).encode(), drain=False)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -418,6 +428,7 @@ class Gateway:
     async def close(self) -> None:
         """Tell every connection to come back later, and end it; take no new ones."""
         self._closed = True
+        self._spread_ms = min(MAX_TOLD_PAUSE_MS, len(self._connections) // COMING_BACK_PER_MS)
         for connection in list(self._connections):
             self.carry_out(connection, connection.session.close(CloseCode.SHUTTING_DOWN))
         if self._tasks:

@@ -13,6 +13,7 @@ from structlog.typing import Processor
 def configure(level: str, style: Literal["console", "json"]) -> None:
     """Send everything from ``level`` on to stderr, for people or one JSON object a line."""
     common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

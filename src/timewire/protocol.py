@@ -478,3 +478,20 @@ def advice(code: int) -> Advice:
     if 4200 <= code < 4300:
         return "stop"
     return "renew" if 4100 <= code < 4200 else "reconnect"
+
+
+MAX_TOLD_PAUSE_MS: Final = 60_000
+"""How long a server that stops may ask a device to stay away."""
+
+
+def closing(code: CloseCode, pause_ms: int = 0) -> str:
+    """The reason that a close carries: its name, and how long to stay away when that is asked."""
+    return f"{code.name.lower()} {pause_ms}" if pause_ms else code.name.lower()
+
+
+def told_pause_ms(code: int, reason: str) -> int:
+    """How long a server that stops has asked to stay away, so that not all come back at once."""
+    told = reason.rpartition(" ")[2]
+    if code != CloseCode.SHUTTING_DOWN or not (told.isascii() and told.isdigit() and len(told) < 9):
+        return 0
+    return min(int(told), MAX_TOLD_PAUSE_MS)

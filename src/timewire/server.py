@@ -245,6 +245,7 @@ class Server:
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
+        self._api.stop()
         self._sender.close()
         await self._drain()
         await self._gateway.close()

@@ -1,6 +1,6 @@
 /** What a user can do from a device: everything that the server answers with a receipt. */
 
-import { checkId, checkKind, newId } from "./names.js";
+import { checkId, newId } from "./names.js";
 import type {
   Ack,
   AckLevel,
@@ -86,9 +86,9 @@ export abstract class Acts {
     return this.post(to, body, options);
   }
 
-  /** Queue a message, as `send` does, without waiting. Throws `bad_id`, `bad_kind`. */
+  /** Queue a message, as `send` does, without waiting. Throws `bad_id`. */
   post(to: string, body: string | Json, options: SendOptions = {}): Posted {
-    const { id, kind, forward, ...said } = options;
+    const { id, forward, ...said } = options;
     // Without a time of its own, with an id: a repeat must be the same to the last byte.
     if (id === undefined) this.#sent = Math.max(this.#sent + 1, Date.now());
     return this.put({
@@ -96,7 +96,6 @@ export abstract class Acts {
       id: id === undefined ? newId() : checkId(id),
       to,
       body: content(body),
-      ...(kind === undefined ? {} : { kind: checkKind(kind) }),
       ...(id === undefined ? { sent: this.#sent } : {}),
       ...said,
       ...(forward ? { forward: place(forward) } : {}),

@@ -1,5 +1,7 @@
 /** The pauses between connections, and what ends them early. */
 
+import { CloseCode } from "./protocol.js";
+
 export interface BackoffOptions {
   /** The longest first pause. */
   readonly baseMs?: number;
@@ -33,6 +35,15 @@ export class Backoff {
   get longestMs(): number {
     return this.#maxMs;
   }
+}
+
+/** The longest pause that a server may ask for. */
+const MAX_TOLD_PAUSE_MS = 60_000;
+
+/** How long a server that stops has asked to stay away, so that not all come back at once. */
+export function toldPauseMs(code: number, reason: string): number {
+  const told = code === CloseCode.SHUTTING_DOWN ? / (\d{1,8})$/.exec(reason)?.[1] : undefined;
+  return Math.min(Number(told ?? 0), MAX_TOLD_PAUSE_MS);
 }
 
 /** What a page knows of the world around it. */

@@ -1,6 +1,6 @@
 /** Runs a session: connects it again and again, and does what it says with store, link and clock. */
 
-import { type Backoff, Sleeper, type Surroundings } from "./backoff.js";
+import { type Backoff, Sleeper, type Surroundings, toldPauseMs } from "./backoff.js";
 import type { Core, Signal, Standing } from "./core.js";
 import { asError, error, TimewireError } from "./errors.js";
 import { type Event, isArrival } from "./events.js";
@@ -9,7 +9,14 @@ import { ABNORMAL, type Dial, type Ending, type Link } from "./link.js";
 import { newId } from "./names.js";
 import type { Ack, Command, Message, Query, ServerFrame } from "./protocol.js";
 import { rebuild } from "./rebuild.js";
-import { type Answer, type Effects, LOW_UNREAD_EVENTS, type Page, Session } from "./session.js";
+import {
+  type Answer,
+  type Effects,
+  LOW_UNREAD_EVENTS,
+  type Page,
+  RENEW_AGAIN_MS,
+  Session,
+} from "./session.js";
 import { type Change, nothing, type Saved, type Store } from "./store.js";
 import type { Tokens } from "./tokens.js";
 import { Slots, Watchers } from "./waiting.js";
@@ -38,6 +45,9 @@ export interface Audience {
   ended(fault: Error | undefined): void;
 }
 
+/** The longest time that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 type Waiter = { resolve: (answer: never) => void; reject: (fault: Error) => void };
 
 /** One device at work, until it is stopped. */
@@ -53,10 +63,13 @@ export class Driver implements Core {
   readonly #forgetSurroundings: () => void;
   #link: Link | undefined;
   #attempts = 0;
+  /** How long the server has asked to stay away. */
+  #toldMs = 0;
   #pauses = 0;
   #flushed = 0;
   #saving = 0;
   #rebuilds = 0;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
   #planned = false;
   #stopping = false;
   #stopped: Promise<void> | undefined;
@@ -168,7 +181,8 @@ export class Driver implements Core {
       if (await this.#connection()) continue;
       const { backoff, surroundings } = this.options;
       const away = surroundings.offline();
-      await this.#sleeper.sleep(away ? backoff.longestMs : backoff.pauseMs(this.#attempts));
+      const ms = away ? backoff.longestMs : this.#toldMs + backoff.pauseMs(this.#attempts);
+      await this.#sleeper.sleep(ms);
       this.#attempts += 1;
     }
   }
@@ -188,6 +202,7 @@ export class Driver implements Core {
       ending = { code: ABNORMAL, reason: String(failure.fields.reason ?? failure.message) };
     }
     if (this.#fault) return true;
+    this.#toldMs = toldPauseMs(ending.code, ending.reason);
     const [advice, fault] = this.#session.closed(ending.code, ending.reason);
     if (!this.#planned) this.trouble = ending.reason;
     this.#act();
@@ -254,6 +269,7 @@ export class Driver implements Core {
     this.#transmit(effects, link);
     if (effects.pause) void this.#run(() => this.#rest());
     if (effects.rebuild) void this.#run(() => this.#rebuild());
+    if (effects.renewMs) this.#renewIn(effects.renewMs);
     const { state } = this.#session;
     if (state === "live" || state === "reset") {
       this.#attempts = 0;
@@ -320,6 +336,22 @@ export class Driver implements Core {
     this.#act();
   }
 
+  #renewIn(ms: number): void {
+    clearTimeout(this.#renewal);
+    if (this.#fault || !this.options.tokens.renewable) return;
+    const renew = () => void this.#run(() => this.#renew());
+    this.#renewal = setTimeout(renew, Math.min(ms, MAX_TIMER_MS));
+  }
+
+  /** Get a newer token, some time before the one in use expires. */
+  async #renew(): Promise<void> {
+    const token = await this.options.tokens.fresh().catch(() => undefined);
+    // The one in use holds for a while yet; what ends it is the server.
+    if (token === undefined) return this.#renewIn(RENEW_AGAIN_MS);
+    this.#session.renew(token);
+    this.#act();
+  }
+
   async #rebuild(): Promise<void> {
     // Another reset begins another rebuild, and this one has no say any more.
     this.#rebuilds += 1;
@@ -349,6 +381,7 @@ export class Driver implements Core {
     if (this.#fault) return;
     this.#fault = fault;
     this.#forgetSurroundings();
+    clearTimeout(this.#renewal);
     this.feed.progress = () => {};
     for (const waiters of this.#waiters.values()) for (const one of waiters) one.reject(fault);
     this.#waiters.clear();

@@ -35,11 +35,9 @@ export class TimewireError extends Error {
   }
 }
 
-/** An error that this SDK raises itself; `message`: in other words than the server's. */
-export function error(code: keyof typeof ADVICE, fields?: Json): TimewireError;
-export function error(code: string, fields: Json, message: string): TimewireError;
+/** An error that this SDK raises itself; `message`: in better words than the code's. */
 export function error(code: string, fields?: Json, message?: string): TimewireError {
-  return new TimewireError(code, message ?? ADVICE[code as keyof typeof ADVICE], fields);
+  return new TimewireError(code, message ?? ADVICE[code] ?? code.replaceAll("_", " "), fields);
 }
 
 /** The error of an `error` frame, or one from another tab; also of a code that is not known here. */

@@ -1,6 +1,7 @@
 /** Files over HTTP: what a device uploads and downloads beside its connection. */
 
 import { error, faultOf, reasonOf } from "./errors.js";
+import { hex } from "./names.js";
 import type { Media, Problem } from "./protocol.js";
 import type { Tokens } from "./tokens.js";
 
@@ -16,7 +17,10 @@ export async function upload(
   return { width: 0, height: 0, ...((await answer.json()) as Omit<Media, "width" | "height">) };
 }
 
-/** A file that the user may see; with `size` (64 to 1024 pixels) a thumbnail of an image. */
+/**
+ * A file that the user may see; with `size` (64 to 1024 pixels) a thumbnail of an image. Throws
+ * `damaged` when other bytes have come.
+ */
 export async function download(
   url: string,
   tokens: Tokens,
@@ -25,7 +29,16 @@ export async function download(
 ): Promise<Blob> {
   const wanted = size === undefined ? "" : `?size=${size}`;
   const path = `/v1/media/${encodeURIComponent(media)}${wanted}`;
-  return (await request(url + path, tokens, {})).blob();
+  const file = await (await request(url + path, tokens, {})).blob();
+  if (size === undefined && (await hashOf(file)) !== media) {
+    throw error("damaged", { media }, "what came is not what was asked for");
+  }
+  return file;
+}
+
+/** The name of a file. */
+async function hashOf(file: Blob): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer())));
 }
 
 /** A good answer. A token that is refused is renewed once. */

@@ -29,40 +29,22 @@ export const ERROR_KINDS = {
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
-    "damaged backup_damaged",
+    "damaged",
   unusable:
-    "directory_in_use directory_newer directory_unusable address_unusable wrong_store bad_config no_backup backup_running directory_not_empty closed",
+    "directory_in_use wrong_store bad_config closed",
 } as const;
 
 export type ErrorKind = keyof typeof ERROR_KINDS | "invalid";
 
-/** What to do about the errors that this SDK raises itself. */
-export const ADVICE = {
+/** What to do about errors that this SDK raises itself. */
+export const ADVICE: Readonly<Record<string, string>> = {
   bad_id:
     "an id is 1 to 128 bytes of UTF-8 without control characters",
-  bad_kind:
-    "a message kind is 1 to 32 of a-z, 0-9, '.', '_', '-' and not one the server writes itself",
   bad_name:
     "a name is 1 to 128 bytes of UTF-8 without control characters, spaces, ':' or '/'",
-  frame_too_large:
-    "the frame is larger than the limit that `welcome` names; send less at once",
-  id_reused:
-    "this id was used for another message; an id names one message for ever",
-  not_connected:
-    "there is no connection now; repeat when there is one",
-  storage_unavailable:
-    "the store cannot write now (disk full?); repeat later, reads go on",
-  too_busy:
-    "too many requests are waiting; repeat with a pause",
-  too_many_watched:
-    "one connection can watch 500 users; watch those that are shown",
   wrong_store:
     "this store is another user's or another device's; every device needs one of its own",
-} as const;
-
-/** Kinds of messages that only the server writes. */
-export const CONTROL_KINDS =
-  "banned blocked created edited hidden members mode muted pinned reaction read recalled role settings swept updated uploaded";
+};
 
 export type GroupKind = "group" | "room" | "channel";
 export type ConversationKind = "direct" | "self" | "group" | "room" | "channel";

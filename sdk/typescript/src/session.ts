@@ -31,6 +31,18 @@ export const MAX_UNREAD_EVENTS = 10_000;
 /** Messages that may wait for the app while further pages are asked for. */
 export const LOW_UNREAD_EVENTS = 5_000;
 
+/** Of a token's life on a connection: then it is renewed. */
+const RENEW_AFTER = 0.75;
+
+/** Not sooner, for a token source that gives the same token again and again. */
+const MIN_RENEW_MS = 200;
+
+/** After a newer token was refused, or could not be had. */
+export const RENEW_AGAIN_MS = 5_000;
+
+/** The id of the frame; there is one at a time, and ids of others are chosen by chance. */
+const RENEWAL = "renew";
+
 /** Asked for at a time, where nobody says how many. */
 export const PAGE_ENTRIES = 100;
 
@@ -54,6 +66,7 @@ export type Answer = wire.Ack | Page | TimewireError;
  * `events` holds the arrivals of `change` too, in the same order: those that the store knew already
  * are not shown. `pause`: call `resume` after a pause. `rebuild`: rebuild from the conversation list
  * and history, then call `rebuilt`. `reconnect`: end this connection and begin another one.
+ * `renewMs`: call `renew` with a newer token after this time.
  */
 export interface Effects {
   change: Change;
@@ -63,6 +76,7 @@ export interface Effects {
   pause: boolean;
   rebuild: boolean;
   reconnect: boolean;
+  renewMs?: number;
 }
 
 function none(): Effects {
@@ -177,8 +191,9 @@ export class Session {
         return this.#refused(frame);
       case "reset":
         return this.#restart(frame);
-      case "pong":
       case "renewed":
+        return this.#planRenewal(frame);
+      case "pong":
         return;
       case "typing":
       case "presence":
@@ -208,9 +223,20 @@ export class Session {
       this.#online = true;
       this.#todo.events.push({ type: "connected" });
     }
+    this.#planRenewal(frame);
     if (this.#watching) this.#todo.frames.push(this.#watching);
     this.#sendCommands();
     for (const query of this.#queries.values()) this.#sendQuery(query);
+  }
+
+  #planRenewal({ expires, time }: wire.Welcome | wire.Renewed): void {
+    if (!expires) return;
+    this.#todo.renewMs = Math.max(MIN_RENEW_MS, Math.floor((expires - time) * RENEW_AFTER));
+  }
+
+  /** Go on with a newer token; without a connection the next one begins with it. */
+  renew(token: string): void {
+    if (this.#limits) this.#todo.frames.push({ type: "renew", id: RENEWAL, token });
   }
 
   #restart(frame: wire.Reset): void {
@@ -384,6 +410,8 @@ export class Session {
       this.#complaint = fault;
       // The hello itself is wrong, and would be next time.
       if (!this.#limits && fault.kind === "invalid") throw fault;
+    } else if (frame.id === RENEWAL) {
+      this.#todo.renewMs = RENEW_AGAIN_MS;
     } else if (!frame.retry) {
       this.#fail(frame.id, fault);
       this.#sendCommands();

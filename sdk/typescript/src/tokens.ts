@@ -14,9 +14,19 @@ export class Tokens {
 
   constructor(private readonly source: TokenSource) {}
 
+  /** Whether another token can be had. */
+  get renewable(): boolean {
+    return typeof this.source !== "string";
+  }
+
   /** The token. Throws `not_connected` when none can be had now. */
   async get(): Promise<string> {
-    this.#known ||= typeof this.source === "string" ? this.source : await fetched(this.source);
+    return this.#known || this.fresh();
+  }
+
+  /** Another token, to be used from now on. Throws as `get` does. */
+  async fresh(): Promise<string> {
+    this.#known = typeof this.source === "string" ? this.source : await fetched(this.source);
     return this.#known;
   }
 
@@ -24,7 +34,7 @@ export class Tokens {
   renew(): boolean {
     this.#refusals += 1;
     this.#known = "";
-    return typeof this.source !== "string" && this.#refusals <= MAX_REFUSALS;
+    return this.renewable && this.#refusals <= MAX_REFUSALS;
   }
 
   /** The server has taken the token. */

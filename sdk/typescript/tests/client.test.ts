@@ -126,6 +126,8 @@ test("a group has members with roles, and keeps others out", async () => {
     code: "unknown_conversation",
   });
   expect(await next(alice, of("refused"))).toMatchObject({ error: { kind: "not_found" } });
+  const recalled = alice.send(group, {}, { kind: "recalled" });
+  await expect(recalled).rejects.toMatchObject({ code: "bad_kind", kind: "invalid" });
   expect(await alice.members(group)).toEqual([alice.user, bob.user]);
   expect((await bob.roster(group)).map(({ role }) => role)).toEqual(["owner", "admin"]);
   const states = await bob.conversations();

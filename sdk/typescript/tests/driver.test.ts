@@ -71,12 +71,13 @@ describe("connecting", () => {
     line.refusals = 1;
     const backoff = new Backoff({ maxMs: 1_000_000 });
     await start(parts(line, { surroundings: around, backoff }));
-    await vi.waitFor(() => expect(line.calls).toBe(1));
+    await expect.poll(() => line.calls).toBe(1);
     around.gone = false;
-    await vi.waitFor(() => {
+    const woken = () => {
       around.wake();
-      expect(line.calls).toBe(2);
-    });
+      return line.calls;
+    };
+    await expect.poll(woken).toBe(2);
   });
 
   test("a page that wakes up doubts its connection", async () => {
@@ -103,6 +104,30 @@ describe("connecting", () => {
     (await other.call(1)).close(4100, "bad_token");
     await expect(live(driver)).rejects.toMatchObject({ code: "bad_token" });
     await expect(driver.put(send("a"))).rejects.toMatchObject({ code: "bad_token" });
+  });
+
+  test("a token is renewed on its connection, and what cannot be had is tried again", async () => {
+    const line = new Line();
+    const given: (() => string)[] = [() => "first", () => "second"];
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const token = () => {
+      const next = given.shift();
+      if (!next) throw new Error("no network");
+      return next();
+    };
+    await start(parts(line, { token }));
+    const end = await line.call(1);
+    end.say(welcome("0", { expires: 100_001 }));
+    await expect.poll(() => vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(75_000);
+    expect((await end.hears("renew"))[0]).toMatchObject({ token: "second" });
+    end.say(frame({ type: "renewed", id: "renew", expires: 20_000, time: 10_000 }));
+    await expect.poll(() => vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(7_500);
+    given.push(() => "third");
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect((await end.hears("renew", 2))[1]).toMatchObject({ token: "third" });
+    expect(line.calls).toBe(1);
   });
 
   test("a device that was replaced does not come back", async () => {

@@ -74,7 +74,7 @@ test("a server that falls silent is given up; one that answers is not", async ()
   const { link, peer } = await linked();
   peer.send('{"type": "pong"}');
   for (let beats = 1; beats <= 3; beats++) {
-    await vi.waitFor(() => expect(heard).toHaveLength(beats));
+    await expect.poll(() => heard).toHaveLength(beats);
     const asked = said(peer);
     vi.advanceTimersByTime(20_000);
     expect(await asked).toEqual({ type: "ping" });

@@ -1,11 +1,11 @@
 import { describe, expect, test, vi } from "vitest";
 import { Posted } from "../src/acts.js";
-import { Backoff, Sleeper, surroundings } from "../src/backoff.js";
+import { Backoff, Sleeper, surroundings, toldPauseMs } from "../src/backoff.js";
 import { error, faultOf, TimewireError } from "../src/errors.js";
 import type { Event } from "../src/events.js";
 import { Feed, MAX_NEWS_EVENTS, type Numbered } from "../src/feed.js";
 import { httpUrl, socketUrl } from "../src/link.js";
-import { byCodePoint, checkId, checkKind, checkName, direct } from "../src/names.js";
+import { byCodePoint, checkId, checkName, direct } from "../src/names.js";
 import { isSame } from "../src/outbox.js";
 import { decode } from "../src/protocol.js";
 import { MAX_UNREAD_EVENTS } from "../src/session.js";
@@ -29,6 +29,15 @@ describe("pauses", () => {
     ]);
     expect(new Backoff({ random: () => 0 }).pauseMs(9)).toBe(0);
     expect(new Backoff({ maxMs: 7 }).longestMs).toBe(7);
+  });
+
+  test("a server that stops may ask for one", () => {
+    expect(toldPauseMs(4000, "shutting_down 250")).toBe(250);
+    expect(toldPauseMs(4000, "shutting_down 99999999")).toBe(60_000);
+    for (const reason of ["shutting_down", "", "shutting_down -5", "shutting_down 9999999999"]) {
+      expect(toldPauseMs(4000, reason)).toBe(0);
+    }
+    expect(toldPauseMs(4002, "silent 250")).toBe(0);
   });
 
   test("they can be ended", async () => {
@@ -93,13 +102,10 @@ describe("names", () => {
     },
   );
 
-  test("ids and kinds have rules too", () => {
+  test("ids have rules too", () => {
     expect(checkId("a b:c/d")).toBe("a b:c/d");
     expect(code(() => checkId(""))).toBe("bad_id");
     expect(code(() => checkId("a\n"))).toBe("bad_id");
-    expect(checkKind("x.poll-1")).toBe("x.poll-1");
-    expect(code(() => checkKind("Text"))).toBe("bad_kind");
-    expect(code(() => checkKind("recalled"))).toBe("bad_kind");
   });
 
   test("direct conversations have one name, in the server's order", () => {

@@ -42,6 +42,7 @@ interface Step {
   };
   readonly rebuilt?: true;
   readonly restart?: string;
+  readonly renew?: string;
   readonly out?: readonly protocol.ClientFrame[];
   readonly events?: readonly string[];
   readonly answers?: readonly string[];
@@ -91,7 +92,9 @@ class Device {
     const effects = this.#session.effects();
     const events = [...this.#shown, ...(await this.#save(effects)).map(told)];
     this.#shown = [];
-    const wants = (["pause", "rebuild", "reconnect"] as const).filter((name) => effects[name]);
+    const simple = ["pause", "rebuild", "reconnect"] as const;
+    const wants: string[] = simple.filter((name) => effects[name]);
+    if (effects.renewMs !== undefined) wants.push(`renew in ${effects.renewMs}`);
     const answers = effects.answers.map(([id, answer]) => answered(id, answer));
     const state = step.state === undefined ? {} : { state: this.#session.state };
     const store = step.store === undefined ? {} : { store: await this.#kept(step.store) };
@@ -115,6 +118,7 @@ class Device {
       session.fetched(messages.map(protocol.message), read as never, from as never);
     }
     if (step.rebuilt) session.rebuilt();
+    if (step.renew !== undefined) session.renew(step.renew);
     if (step.restart !== undefined) await this.restart(step.restart);
     if (!step.close) return undefined;
     const [advice, fault] = session.closed(...step.close);

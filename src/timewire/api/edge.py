@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 from aiohttp import web
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from timewire.coding import JSON
 from timewire.errors import CODES, Invalid, TimewireError, error
@@ -43,10 +45,14 @@ STATUSES: Final = {
 }
 """Codes for which HTTP has a more exact status than that of their class."""
 
+REQUEST_ID: Final = "X-Request-Id"
+"""Names a request in the log and in its answer: that of a proxy in front, or one made here."""
+
 IDEMPOTENCY: Final = "Idempotency-Key"
 ACT_AS: Final = "as"
 """The parameter that names whom the product's backend acts for; no part of what is asked."""
 
+_NAME: Final = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _SEQ: Final = re.compile(r"[0-9]{1,19}")
 
 _HEADERS: Final = {
@@ -145,7 +151,9 @@ def refusal(fault: TimewireError, id: str = "") -> web.Response:
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every error into its response, and counts requests."""
+    """Turns every error into its response, names the request in the log, and counts it."""
+    name = request.headers.get(REQUEST_ID, "")
+    bind_contextvars(request_id=name if _NAME.fullmatch(name) else secrets.token_hex(8))
     try:
         response = await handler(request)
     except Exception as fault:
@@ -199,6 +207,8 @@ class Headers:
         """Add the headers; a signal of the application."""
         headers = response.headers
         headers.update(_HEADERS)
+        if "request_id" in (bound := get_contextvars()):
+            headers[REQUEST_ID] = bound["request_id"]
         for name, value in _API_HEADERS.items():
             headers.setdefault(name, value)
         if not request.path.startswith("/v1/") or not self._origins:

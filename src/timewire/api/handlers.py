@@ -87,6 +87,7 @@ class Api:
         self._files = Files(attachments, self._callers, self._rates, clock)
         self._headers = Headers(config.origins)
         self._watch = Watch()
+        self._stopping = False
         self._waiters = Waiters()
         bus.subscribe(self._waiters.publish)
 
@@ -124,6 +125,10 @@ class Api:
             "docs": self._docs,
             "script": self._script,
         }
+
+    def stop(self) -> None:
+        """The server is stopping: it is no longer ready."""
+        self._stopping = True
 
     async def _shut_down(self, _: web.Application) -> None:
         self._waiters.close()
@@ -243,6 +248,7 @@ class Api:
             head=self._log.head,
             position=self._hub.position,
             now=self._clock(),
+            stopping=self._stopping,
         )
         return answer(state, 200 if state.ready else 503)
 

@@ -21,7 +21,9 @@ class Watch:
         self._stuck_at: Seq | None = None
         self._stuck_since = 0
 
-    def judge(self, *, writable: bool, head: Seq, position: Seq, now: int) -> Readiness:
+    def judge(
+        self, *, writable: bool, head: Seq, position: Seq, now: int, stopping: bool = False
+    ) -> Readiness:
         """Ready or not, at a time in ms: the log's head, and the position fan-out has reached."""
         lag = head - position
         if lag <= 0:
@@ -29,6 +31,8 @@ class Watch:
         elif self._stuck_at != position:
             self._stuck_at, self._stuck_since = position, now
         reasons: list[str] = []
+        if stopping:
+            reasons.append("the server is stopping")
         if not writable:
             reasons.append("the store cannot write now: sends are refused, reads go on")
         if lag > MAX_LAG_MESSAGES:

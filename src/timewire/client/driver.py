@@ -56,6 +56,7 @@ class Driver:
         self._token = ""
         self._refusals = 0
         self._attempts = 0
+        self._told_s = 0.0
         self._pauses = 0
         self._flushed = 0
         self._link: Link | None = None
@@ -143,7 +144,7 @@ class Driver:
         while True:
             planned = await self._connection()
             if not planned:
-                await self._backoff.pause(self._attempts)
+                await self._backoff.pause(self._attempts, self._told_s)
                 self._attempts += 1
 
     async def _connection(self) -> bool:
@@ -159,6 +160,7 @@ class Driver:
         else:
             await self._converse(link)
             code, reason = link.code, link.reason
+        self._told_s = wire.told_pause_ms(code, reason) / 1000
         advice, fault = self.session.closed(code, reason)
         if not self._planned:
             self.trouble = reason

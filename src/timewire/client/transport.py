@@ -78,10 +78,10 @@ class Backoff:
         self._rng = rng
         self._sleep = sleep
 
-    async def pause(self, attempt: int) -> None:
-        """Wait after the given failed attempt; the first is 0."""
+    async def pause(self, attempt: int, told_s: float = 0.0) -> None:
+        """Wait after the given failed attempt (the first is 0), and as long as we were told to."""
         limit_s = min(self._max_s, self._base_s * 2 ** min(attempt, 32))
-        await self._sleep(self._rng() * limit_s)
+        await self._sleep(told_s + self._rng() * limit_s)
 
 
 def socket_url(url: str) -> str:
