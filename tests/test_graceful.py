@@ -146,7 +146,7 @@ async def test_a_server_that_stops_is_not_ready(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, aiohttp.ClientSession() as http:
         async with http.get(server.url + "/readyz") as response:
             assert response.status == 200
-        server._api.stop()
+        server._stopping = True
         async with http.get(server.url + "/readyz") as response:
             assert response.status == 503
             assert (await response.json())["reasons"] == ["the server is stopping"]

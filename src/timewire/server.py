@@ -140,6 +140,7 @@ class Server:
             signals=self._signals,
         )
         self._runner: web.AppRunner | None = None
+        self._stopping = False
 
     @classmethod
     async def start(
@@ -245,7 +246,7 @@ class Server:
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
-        self._api.stop()
+        self._stopping = True
         self._sender.close()
         await self._drain()
         await self._gateway.close()
@@ -294,6 +295,7 @@ class Server:
             attachments=self._attachments,
             webhooks=self._webhooks,
             snapshots=self._snapshots,
+            stopping=lambda: self._stopping,
         )
         api.install(application)
         return application

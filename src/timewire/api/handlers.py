@@ -70,6 +70,7 @@ class Api:
         attachments: Attachments,
         webhooks: Webhooks | None,
         snapshots: Snapshots,
+        stopping: Callable[[], bool],
     ) -> None:
         self._keys = keys
         self._audience = config.audience
@@ -87,7 +88,7 @@ class Api:
         self._files = Files(attachments, self._callers, self._rates, clock)
         self._headers = Headers(config.origins)
         self._watch = Watch()
-        self._stopping = False
+        self._stopping = stopping
         self._waiters = Waiters()
         bus.subscribe(self._waiters.publish)
 
@@ -125,10 +126,6 @@ class Api:
             "docs": self._docs,
             "script": self._script,
         }
-
-    def stop(self) -> None:
-        """The server is stopping: it is no longer ready."""
-        self._stopping = True
 
     async def _shut_down(self, _: web.Application) -> None:
         self._waiters.close()
@@ -248,7 +245,7 @@ class Api:
             head=self._log.head,
             position=self._hub.position,
             now=self._clock(),
-            stopping=self._stopping,
+            stopping=self._stopping(),
         )
         return answer(state, 200 if state.ready else 503)
 
