@@ -23,6 +23,7 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also compare the content of media with their names.")
     ] = False,
+    erased: Annotated[str, typer.Option(help="Also look for what is left of this user.")] = "",
     as_json: remote.Json = False,
 ) -> None:
     """Look whether a data directory is sound: every message is read, every reference followed.
@@ -55,6 +56,7 @@ def doctor(
             lambda done, total: bar.update(task, completed=done, total=total),
             repair=repair,
             deep=deep,
+            erased=erased,
         )
     if as_json:
         remote.say(remote.to_json(found))

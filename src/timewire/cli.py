@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import checking, hooks, keeping, remote, searching, showing
+from timewire import checking, hooks, keeping, people, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config, load
 from timewire.errors import TimewireError
 
@@ -333,3 +333,4 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(hooks.app, name="webhooks")
+app.add_typer(people.app, name="user")

@@ -31,9 +31,11 @@ def examine(
     *,
     repair: bool = False,
     deep: bool = False,
+    erased: str = "",
     clock: Callable[[], int] = wall_clock,
 ) -> Checkup:
     """Look at everything in a data directory; with ``deep`` also at the content of media.
+    ``erased``: a user of whom nothing should be left.
 
     Reads only, also while a server has it open.  With ``repair`` it puts right what is safe to be;
     then no server may have it open.  Raises ``Unusable`` (directory_unusable, directory_newer,
@@ -41,7 +43,7 @@ def examine(
     """
     path = Path(config.data)
     medium = _unasked if config.media_store else _Files(path / MEDIA, deep).problem
-    found = rocksdb.examine(path, clock(), told, repair=repair, medium=medium)
+    found = rocksdb.examine(path, clock(), told, repair=repair, medium=medium, erased=erased)
     notes = Notes()
     for check in (_check_webhooks, _check_leftovers, _check_space):
         check(path, found, notes, repair)

@@ -1,6 +1,7 @@
 """Rooms as a person can read them: beyond so many messages a second, some are not pushed.
 
-All of them are stored, and history has all.  What is chosen is the same for everybody in a room, so
+Who comes and goes is told to nobody else, so coming is free however many there are.  All of it is
+stored, and history has all.  What is chosen is the same for everybody in a room, so
 that people there talk about the same.
 """
 
@@ -43,7 +44,7 @@ class Sampler:
     """Thins out what is pushed to rooms.
 
     ``per_second``: how many messages of one room everybody gets; as many at once after a pause.
-    0 means all.
+    0: all that is said.
     """
 
     def __init__(self, clock: Clock, per_second: int) -> None:
@@ -55,21 +56,24 @@ class Sampler:
     def thin(self, delivery: Delivery) -> Delivery:
         """A message to a room as it is pushed: to all, or only to those whom it is about."""
         message = delivery.message
-        if not self._per_second or not message.payload:
+        if not message.payload:
             return delivery
         said = _decode(message.payload)
-        if said.kind in _ALWAYS or self._take(message.conversation):
-            return delivery
-        ROOM_SAMPLED.inc()
         about = {said.sender}
         if said.kind == MEMBERS:
             concerned = _decode_concerned(said.body)
             about.update(concerned.joined, concerned.left)
+        elif said.kind in _ALWAYS or self._take(message.conversation):
+            return delivery
+        else:
+            ROOM_SAMPLED.inc()
         users = delivery.users if isinstance(delivery.users, Set) else frozenset(delivery.users)
         return Delivery(message, users & about, delivery.mode)
 
     def _take(self, room: str) -> bool:
         most, now = self._per_second, self._clock()
+        if not most:
+            return True
         at, left = self._left.pop(room, (now, float(most)))
         left = min(most, left + max(0, now - at) / 1000 * most)
         taken = left >= 1

@@ -7,6 +7,7 @@
     directory    each member is in a conversation that is there; marks are not past the head
     ids          each id of a send names a message
     media        what is known of media names messages that are there
+    erased       of a user who was erased nothing is left
     clock        the newest message is not of the future
 
 What can be made again from the rest, or means nothing, is safe to repair; a message never is.
@@ -44,10 +45,20 @@ from timewire.backends.rocksdb.inbox import STATE_KEY, InboxState, unpack
 from timewire.backends.rocksdb.store import EPOCH_KEY, FORMAT, FORMAT_KEY
 from timewire.checkup import Checkup, Finding, Notes, Told, Weight
 from timewire.errors import TimewireError, error
-from timewire.model import MAX_SEQ, Seq, decode_stored
+from timewire.model import CONTROL_KINDS, EDITED, MAX_SEQ, Seq, StoredBody, decode_stored
 
 CACHE_BYTES: Final = 32 << 20
 BATCH_KEYS: Final = 1000
+_PERSONAL: Final = {
+    b"b": "a block",
+    b"d": "a device",
+    b"h": "a hidden message",
+    b"n": "how much is hidden",
+    b"r": "a read mark",
+    b"s": "a setting",
+}
+"""Rows of the directory, by the first byte of their keys, that say something of a user alone."""
+
 MAX_FUTURE_MS: Final = 60_000
 """A newest message that is so much ahead of the clock says that the clock went back."""
 
@@ -62,11 +73,18 @@ _decode_state = msgspec.msgpack.Decoder(InboxState).decode
 
 
 def examine(
-    path: Path, now: int, told: Told, *, repair: bool, medium: Callable[[str, int], str]
+    path: Path,
+    now: int,
+    told: Told,
+    *,
+    repair: bool,
+    medium: Callable[[str, int], str],
+    erased: str = "",
 ) -> Checkup:
     """Look at everything; with ``repair``, put right what is safe to be, while nobody has it open.
 
     ``medium`` is asked of every medium, by name and size, what is wrong with its file.
+    ``erased``: a user of whom nothing should be left.
 
     Raises ``Unusable`` (directory_unusable, directory_newer, directory_in_use).
     """
@@ -78,7 +96,7 @@ def examine(
         stored = database[META].get(FORMAT_KEY) or b""
         if stored.isdigit() and int(stored) > FORMAT:
             raise error("directory_newer", format=int(stored), known=FORMAT)
-        examination = _Examination(database, now, told, repair, medium)
+        examination = _Examination(database, now, told, repair=repair, medium=medium, erased=erased)
         examination.run()
         notes = examination.notes
         return Checkup(
@@ -102,10 +120,13 @@ class _Examination:
         database: Database,
         now: int,
         told: Told,
+        *,
         repair: bool,
         medium: Callable[[str, int], str],
+        erased: str,
     ) -> None:
         self._medium = medium
+        self._erased = erased
         self.notes = Notes()
         self.head: Seq = 0
         self._database = database
@@ -126,6 +147,7 @@ class _Examination:
             ("directory", self._check_directory),
             ("media", self._check_media),
             ("ids", self._check_ids),
+            ("erased", self._check_erased),
         ):
             try:
                 check()
@@ -183,7 +205,7 @@ class _Examination:
             try:
                 _, payload = content(key, value)
                 if payload:
-                    decode_stored(payload)
+                    self._check_sender(name, seq, decode_stored(payload))
             except TimewireError:
                 self._find("messages", f"message {seq} of {name} fails its checksum")
             except msgspec.DecodeError as fault:
@@ -191,6 +213,31 @@ class _Examination:
         self.notes.count("messages", seen)
         if seen != self._in_log:
             self._find_strangers()
+
+    def _check_sender(self, name: str, seq: Seq, stored: StoredBody) -> None:
+        """What somebody said of whom nothing should be left; acts on groups say nothing."""
+        says = stored.kind not in CONTROL_KINDS or stored.kind == EDITED
+        if self._erased and stored.sender == self._erased and says:
+            self._find("erased", f"message {seq} of {name} is from {stored.sender}")
+
+    def _check_erased(self) -> None:
+        """What the directory keeps of a user beside membership."""
+        if not self._erased:
+            return
+        user = self._erased.encode()
+        self.notes.count("erased")
+        for kind, what in _PERSONAL.items():
+            first = kind + user + (b"" if kind == b"s" else b"\0")
+            end = first + b"\0" if kind == b"s" else first[:-1] + b"\1"
+            for key, _ in list(self._rows(DIRECTORY, first, end)):
+                told = f"{what} of {self._erased} is kept"
+                self._mend("erased", told, "forget it", [(DIRECTORY, key, None)])
+        for key, value in self._rows(DIRECTORY, b"m", b"n"):
+            name, other = _parts(key)
+            if other == user and not name.startswith((b"direct:", b"self:")):
+                windows = msgspec.msgpack.decode(value)[1]
+                if windows and not windows[-1][1]:
+                    self._find("erased", f"{self._erased} is a member of {name.decode()}")
 
     def _find_strangers(self) -> None:
         """Messages that the log does not name: no inbox will ever hold them."""
