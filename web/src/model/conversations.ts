@@ -96,8 +96,13 @@ export class Conversations {
     if (this.get(conversation)) return;
     const kind = conversation.startsWith("self:") ? "self" : "direct";
     const none = { title: "", read: 0, unread: 0, last: null, mentioned: 0, pins: [], muted: 0 };
-    const rest = { role: "member", history: "joined", invite: "members", member: true } as const;
-    this.#put({ conversation, kind, ...none, ...rest });
+    const rest = {
+      role: "member",
+      history: "joined",
+      invite: "members",
+      mention_all: "members",
+    } as const;
+    this.#put({ conversation, kind, member: true, ...none, ...rest });
   }
 
   #put(state: ConversationState): void {
