@@ -12,11 +12,12 @@ from aiohttp import web
 
 from timewire.api.edge import Headers, errors
 from timewire.auth import Keys, verify
-from timewire.config import Config, load
+from timewire.config import Config
 from timewire.errors import Unusable
 from timewire.hosts import is_loopback
 from timewire.keyring import Keyring
 from timewire.pages import DEMO_USERS, NOT_BUILT, POLICY, Pages
+from timewire.settings import load
 
 KEYS = Keys("s" * 32, "a" * 32)
 NOW_MS = 1_700_000_000_000
