@@ -12,9 +12,9 @@ from typing import Any, Final
 import uvloop
 from rich.console import Console
 
-from bench import machine, report
+from bench import flame, machine, report
 from bench.cases import Case, cases, search
-from bench.profile import Share, profiling
+from bench.profile import Share, profiling, shares
 from bench.report import Outcome
 from bench.server import serving
 from bench.soak import soak
@@ -80,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     add("--quick", action="store_true", help="a short look: one run, smaller cases")
     add("--durability", choices=("always", "interval"), default="always")
     add("--profile", action="store_true", help="show where the server's time goes (py-spy)")
+    add("--flame", metavar="FILE", help="with --profile: draw the stacks as a flame graph (SVG)")
     add("--native", action="store_true", help="with --profile: native frames too")
     add("--messages", type=int, default=300_000, help="soak, search: messages stored (300000)")
     add("--strict", action="store_true", help="exit with 1 when a floor is not held")
@@ -110,15 +111,18 @@ async def _run(case: Case, given: argparse.Namespace) -> dict[str, float]:
     async with serving(durability=given.durability, **case.settings) as server:
         if not given.profile:
             return await case.against(server, given.seconds)
-        async with profiling(server.pid, native=given.native) as shares:
+        async with profiling(server.pid, native=given.native) as stacks:
             found = await case.against(server, given.seconds)
-    _show_profile(shares)
+    collapsed = "\n".join(stacks)
+    _show_profile(shares(collapsed))
+    if given.flame:
+        Path(given.flame).write_text(flame.draw(case.title, flame.grow(collapsed)))
     return found
 
 
-def _show_profile(shares: list[Share]) -> None:
+def _show_profile(found: list[Share]) -> None:
     out.print("[bold]  own   with callees   function[/]")
-    for share in shares[:PROFILE_LINES]:
+    for share in found[:PROFILE_LINES]:
         out.print(f"{share.own:6.1%}  {share.total:6.1%}         {share.function}", markup=False)
 
 

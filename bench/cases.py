@@ -8,7 +8,18 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import catchup, engine, fanout, freshness, group, idle, inboxes, pairs, policies
+from bench import (
+    catchup,
+    engine,
+    fanout,
+    freshness,
+    group,
+    idle,
+    inboxes,
+    pairs,
+    policies,
+    runs,
+)
 from bench import search as finding
 from bench.server import ServerProcess
 
@@ -80,6 +91,23 @@ _ENGINE: Final = (
 
 def _engine(name: str, title: str, run: Callable[[float], Awaitable[Found]]) -> Case:
     return Case(name, title, {"batch": engine.BATCH}, _ENGINE, alone=run)
+
+
+def _inbox_ways() -> Case:
+    """Inboxes as they are written, and by sorted runs."""
+    targets = [
+        Target(f"{shape}_{way}_{key}", f"{says}: {how}{more}", unit, higher_is_better=not more)
+        for shape, says in (("pairs", "for pairs"), ("groups", "for groups of 1,000"))
+        for way, how in (("plain", "as they are written"), ("runs", "by sorted runs"))
+        for key, more, unit in (("per_s", "", "/s"), ("stall_ms", ", longest wait", "ms"))
+    ]
+    return Case(
+        "inbox-ways",
+        "References into inboxes in two ways, a second of one core",
+        {"run_refs": runs.RUN_REFS},
+        tuple(targets),
+        alone=runs.both_ways,
+    )
 
 
 def _pairs(window: int, first: tuple[Target, ...], count: int) -> Case:
@@ -302,6 +330,7 @@ def cases(quick: bool) -> list[Case]:
     return [
         _engine("engine-log", "Engine: messages into the log", engine.log),
         _engine("engine-inbox", "Engine: references into inboxes", engine.inbox),
+        _inbox_ways(),
         _pairs(1, one, 50),
         _pairs(20, twenty, 50),
         _group(100, 1, 8, hundred),

@@ -62,9 +62,9 @@ def _function(frame: str) -> str:
 
 
 @asynccontextmanager
-async def profiling(pid: int, native: bool = False) -> AsyncIterator[list[Share]]:
-    """Sample a process inside the block; the list is filled when it ends."""
-    found: list[Share] = []
+async def profiling(pid: int, native: bool = False) -> AsyncIterator[list[str]]:
+    """Sample a process inside the block; the list gets the collapsed stacks when it ends."""
+    found: list[str] = []
     tool = find_py_spy()
     if tool is None:
         raise RuntimeError(f"{PY_SPY} is not installed: pip install {PY_SPY}")
@@ -85,4 +85,4 @@ async def profiling(pid: int, native: bool = False) -> AsyncIterator[list[Share]
                 process.send_signal(2)
             await process.wait()
         if output.exists():
-            found += shares(output.read_text(errors="replace"))
+            found += output.read_text(errors="replace").splitlines()

@@ -18,7 +18,18 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import cases, catchup, engine, group, idle, inboxes, machine, pairs, report  # noqa: E402
+from bench import (  # noqa: E402
+    cases,
+    catchup,
+    engine,
+    group,
+    idle,
+    inboxes,
+    machine,
+    pairs,
+    report,
+    runs,
+)
 from bench.load import Pair, Turns, drain  # noqa: E402
 from bench.profile import shares  # noqa: E402
 from bench.server import ServerProcess, serving  # noqa: E402
@@ -35,9 +46,11 @@ from bench.wire import (  # noqa: E402
     pushed_number,
     send_template,
 )
+from timewire.backends.rocksdb.inbox import unpack  # noqa: E402
 from timewire.coding import JSON  # noqa: E402
 from timewire.commands import Send  # noqa: E402
-from timewire.model import encode_stored, message_head, message_json  # noqa: E402
+from timewire.inbox import Delivery  # noqa: E402
+from timewire.model import Ref, Stored, encode_stored, message_head, message_json  # noqa: E402
 from timewire.outbox import PING_FRAME, frame  # noqa: E402
 from timewire.protocol import Ack, At, Live  # noqa: E402
 
@@ -428,6 +441,31 @@ async def test_engine(measure: engine.Measure) -> None:
 
     assert found["ratio"] == pytest.approx(found["per_s"] / found["bare_per_s"])
     assert gc.isenabled() == collecting
+
+
+async def test_both_ways_to_write_inboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RUN_REFS", 2500)
+    found = await runs.both_ways(0.02)
+    assert set(found) == {
+        f"{shape}_{way}_{key}"
+        for shape in ("pairs", "groups")
+        for way in ("plain", "runs")
+        for key in ("per_s", "stall_ms")
+    }
+    assert all(value > 0 for value in found.values())
+
+
+async def test_a_run_holds_what_was_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RUN_REFS", 4)
+    way = runs.Runs(tmp_path)
+    messages = [Stored(seq, 1000, f"c{seq % 2}", b"") for seq in (1, 2, 3)]
+    await way.put([Delivery(one, ("alice", "bob")) for one in messages], 3)
+    rows = dict(way._rows.items())
+    position = (3).to_bytes(8, "big")
+    assert set(rows) == {b"alice\0" + position, b"bob\0" + position, b"\xff"}
+    refs = unpack(rows[b"alice\0" + position], 0, 10, 10)
+    assert refs == [Ref(one.seq, one.conversation) for one in messages]
+    way.close()
 
 
 def test_the_command_writes_what_it_found(tmp_path: Path) -> None:

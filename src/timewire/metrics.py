@@ -35,6 +35,9 @@ MODE_CHANGES: Final = Counter(
     "timewire_mode_changes", "Conversations that were given another mode, by the new one", ["mode"]
 )
 CONNECTIONS: Final = Gauge("timewire_connections", "Open WebSocket connections")
+LOGINS_ENDED: Final = Counter(
+    "timewire_logins_ended", "Connections ended by a rule or a revocation, by close code", ["code"]
+)
 PUSHES: Final = Counter("timewire_pushes", "Push frames handed to connections")
 PAGES: Final = Counter("timewire_pages", "Catch-up pages sent")
 BEHIND: Final = Counter("timewire_behind", "Connections that read too slowly for pushes")

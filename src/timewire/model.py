@@ -6,6 +6,7 @@ milliseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
@@ -449,9 +450,15 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     height: int = 0
 
 
-_stored_encoder = msgspec.json.Encoder()
-_stored_decoder = msgspec.json.Decoder(StoredBody)
-_message_decoder = msgspec.json.Decoder(Message)
+encode_body: Final[Callable[[StoredBody], bytes]] = msgspec.json.Encoder().encode
+"""The payload of a message's entry."""
+
+decode_stored: Final = msgspec.json.Decoder(StoredBody).decode
+"""What is stored of a message, from the payload of its entry, which is not redacted."""
+
+decode_message: Final = msgspec.json.Decoder(Message).decode
+"""A ``Message`` from its JSON."""
+
 _life_decoder = msgspec.json.Decoder(_Life)
 _EXPIRES: Final = b'"expires":'
 
@@ -459,16 +466,6 @@ _EXPIRES: Final = b'"expires":'
 def encode_stored(sender: str, id: str, kind: str, body: dict[str, Any], sent: int = 0) -> bytes:
     """The payload of the entry of a message that has only these."""
     return encode_body(StoredBody(sender, id, kind, body, sent))
-
-
-def encode_body(body: StoredBody) -> bytes:
-    """The payload of a message's entry."""
-    return _stored_encoder.encode(body)
-
-
-def decode_stored(payload: bytes) -> StoredBody:
-    """What is stored of a message, from the payload of its entry, which is not redacted."""
-    return _stored_decoder.decode(payload)
 
 
 def encode_change(sender: str, id: str, change: Change, expires: int = 0) -> bytes:
@@ -499,8 +496,3 @@ def has_expired(payload: bytes, now: int) -> bool:
     if payload.rfind(_EXPIRES) < 0:
         return False
     return 0 < _life_decoder.decode(payload).expires <= now
-
-
-def decode_message(data: bytes | msgspec.Raw) -> Message:
-    """A ``Message`` from its JSON."""
-    return _message_decoder.decode(data)

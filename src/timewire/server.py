@@ -16,6 +16,7 @@ from aiohttp import web
 from timewire import policy as policies
 from timewire.access import MediaAccess
 from timewire.api import Api
+from timewire.asking import ListDevices, LogOut, Search
 from timewire.attachments import Attachments, Rules
 from timewire.auth import Claims, Keys, verify
 from timewire.backends.local_bus import LocalBus
@@ -35,11 +36,13 @@ from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
 from timewire.load import Loads
 from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
+from timewire.logins import Logins, device_rules
 from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
-from timewire.protocol import Limits, Query, Search, ServerFrame
+from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
+from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
@@ -127,6 +130,8 @@ class Server:
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._webhooks = _webhooks(config, store, self._hub, clock)
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
+        self._revocations = Revocations.load(Path(config.data), clock())
+        self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -138,6 +143,7 @@ class Server:
             answer=self._answer,
             directory=store.directory,
             signals=self._signals,
+            logins=self._logins,
         )
         self._runner: web.AppRunner | None = None
         self._stopping = False
@@ -293,6 +299,7 @@ class Server:
             answer=self._answer,
             indexer=self._indexer,
             attachments=self._attachments,
+            logins=self._logins,
             webhooks=self._webhooks,
             snapshots=self._snapshots,
             stopping=lambda: self._stopping,
@@ -301,6 +308,8 @@ class Server:
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:
+        if isinstance(query, ListDevices | LogOut):
+            return await self._logins.answer(user, query)
         if not isinstance(query, Search):
             return await self._queries.answer(user, query)
         if self._searcher is None:
@@ -308,7 +317,9 @@ class Server:
         return await self._searcher.answer(user, query)
 
     def _verify(self, token: str, device: str | None) -> Claims:
-        return verify(self._ring, token, device, self._clock())
+        claims = verify(self._ring, token, device, self._clock())
+        self._revocations.check(claims, device)
+        return claims
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -23,6 +23,7 @@ from timewire.api.routes import (
     Health,
     Poll,
     Replay,
+    Revoked,
     Route,
     Synced,
     Token,
@@ -40,6 +41,7 @@ from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
 from timewire.hub import Hub
 from timewire.log import MessageLog
+from timewire.logins import Logins, Revoke
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
@@ -68,6 +70,7 @@ class Api:
         answer: Answer,
         indexer: Indexer | None,
         attachments: Attachments,
+        logins: Logins,
         webhooks: Webhooks | None,
         snapshots: Snapshots,
         stopping: Callable[[], bool],
@@ -80,6 +83,7 @@ class Api:
         self._sender = sender
         self._sync = sync
         self._answer = answer
+        self._logins = logins
         self._indexer = indexer
         self._webhooks = webhooks
         self._snapshots = snapshots
@@ -113,6 +117,7 @@ class Api:
             "upload": self._files.upload,
             "download": self._files.download,
             "token": self._token,
+            "revoke": self._revoke,
             "index": self._index,
             "reindex": self._reindex,
             "webhooks": self._endpoints,
@@ -160,6 +165,7 @@ class Api:
             RESETS.labels(lost.reason).inc()
             cursor = Cursor(base, str(self._hub.position))
             return answer(Synced([], cursor, reset=lost.reason))
+        self._callers.find(request)  # the token may have ended while we waited
         messages = [msgspec.Raw(message) for message in page.messages]
         return answer(Synced(messages, Cursor(base, str(page.position)), page.has_more))
 
@@ -192,6 +198,11 @@ class Api:
             clock=lambda: now,
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
+
+    async def _revoke(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        await self._logins.revoke(await read(request, Revoke))
+        return answer(Revoked())
 
     # -- the search index -----------------------------------------------------------------------
 

@@ -12,6 +12,16 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from timewire.asking import (
+    GetHistory,
+    ListBans,
+    ListConversations,
+    ListDevices,
+    ListMembers,
+    LogOut,
+    ReadBy,
+    Search,
+)
 from timewire.auth import TOKEN_LIFE_S
 from timewire.backups import Snapshot
 from timewire.commands import (
@@ -34,22 +44,18 @@ from timewire.commands import (
     Update,
 )
 from timewire.images import THUMBNAIL_SIZES
+from timewire.logins import Revoke
 from timewire.model import Media, Seq
 from timewire.protocol import (
     Ack,
     BanPage,
     ConversationPage,
     Cursor,
-    GetHistory,
+    DevicePage,
     HistoryPage,
-    ListBans,
-    ListConversations,
-    ListMembers,
     MemberPage,
-    ReadBy,
     ReaderPage,
     ResetReason,
-    Search,
     SearchPage,
 )
 from timewire.search.indexer import Progress
@@ -110,6 +116,12 @@ class Token(msgspec.Struct, frozen=True):
     expires: int
 
 
+class Revoked(msgspec.Struct, frozen=True):
+    """It is void, durably, and the connections it had opened are closed."""
+
+    revoked: bool = True
+
+
 class Health(msgspec.Struct, frozen=True):
     """The process is alive."""
 
@@ -151,6 +163,7 @@ Does = Literal[
     "upload",
     "download",
     "token",
+    "revoke",
     "index",
     "reindex",
     "webhooks",
@@ -308,6 +321,37 @@ ROUTES: Final = (
         "Make a token for a user",
         "Tokens",
         "admin",
+    ),
+    Route(
+        "POST",
+        "/v1/revocations",
+        "revoke",
+        "revoke",
+        Revoke,
+        Revoked,
+        "Make a token void, or all of a user or of a device",
+        "Tokens",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/devices",
+        "devices",
+        "question",
+        ListDevices,
+        DevicePage,
+        "List the user's devices",
+        "Tokens",
+    ),
+    Route(
+        "DELETE",
+        "/v1/devices/{device}",
+        "log_out",
+        "question",
+        LogOut,
+        DevicePage,
+        "Log out a device of the user",
+        "Tokens",
     ),
     Route(
         "GET",
