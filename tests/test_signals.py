@@ -50,6 +50,7 @@ class Ear:
     def push(self, data: bytes, seq: Seq) -> None:
         raise AssertionError("signals are no pushes")
 
+    def drop(self) -> None: ...
     def replace(self) -> None: ...
 
     def signal(self, data: bytes) -> bool:

@@ -174,6 +174,10 @@ class Connection:
         elif self.session.acked():
             self.outbox.put(frame(self.codec.encode(outcome), self.text))
 
+    def drop(self) -> None:
+        """A push has failed; the device pulls what it was, on a new connection."""
+        self._gateway.carry_out(self, self.session.close(CloseCode.FAULT))
+
     def replace(self) -> None:
         """Another connection of the same device has come."""
         self.end(CloseCode.REPLACED)

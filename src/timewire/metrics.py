@@ -68,6 +68,9 @@ SEARCH_SECONDS: Final = Histogram(
     "From question to answer, without waiting for the index",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
+LOG_DAMAGED: Final = Counter(
+    "timewire_log_damaged_messages", "Messages that were found to fail their checksums"
+)
 BEFORE_SEND: Final = Counter(
     "timewire_before_send", "Messages that the before-send hook was asked about", ["outcome"]
 )
