@@ -43,6 +43,7 @@ from timewire.commands import (
     Unban,
     Update,
 )
+from timewire.explorer import Exploration, Explore, Follow, Way
 from timewire.images import THUMBNAIL_SIZES
 from timewire.logins import Revoke
 from timewire.model import Media, Seq
@@ -166,6 +167,8 @@ Does = Literal[
     "revoke",
     "index",
     "reindex",
+    "explore",
+    "follow",
     "webhooks",
     "replay",
     "snapshot",
@@ -372,6 +375,28 @@ ROUTES: Final = (
         None,
         Progress,
         "Make the search index anew, while the old one answers",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer",
+        "explore",
+        "explore",
+        Explore,
+        Exploration,
+        "A stretch of the log, with conversations, inboxes, consumers and devices beside it",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer/{seq}",
+        "follow",
+        "follow",
+        Follow,
+        Way,
+        "The way of one message: which consumers, inboxes and devices it has reached",
         "Operation",
         "admin",
     ),
