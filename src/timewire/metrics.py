@@ -93,6 +93,12 @@ WEBHOOK_LAG: Final = Gauge(
 WEBHOOK_PARKED: Final = Gauge(
     "timewire_webhook_parked_events", "Events that an endpoint would not take", ["endpoint"]
 )
+RETENTION_POSITION: Final = Gauge(
+    "timewire_retention_position_seq", "SeqId up to which all was looked at for being too old"
+)
+RETENTION_MESSAGES: Final = Counter(
+    "timewire_retention_messages", "Messages emptied because they were too old"
+)
 
 
 def total(metric: Counter | Histogram, of: str = "total") -> float:

@@ -44,6 +44,7 @@ from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
+from timewire.retention import retention
 from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
@@ -53,7 +54,7 @@ from timewire.signals import Signals
 from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks, find_secrets
+from timewire.webhooks import find_secrets, webhooks
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
@@ -123,7 +124,11 @@ class Server:
         self._index = index
         self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
-        self._webhooks = _webhooks(config, store, self._hub, clock)
+        self._webhooks = webhooks(
+            config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
+        )
+        forget = self._indexer.forget if self._indexer is not None else None
+        self._retention = retention(config, store.log, store.messages, clock, forget)
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
         self._revocations = Revocations.load(Path(config.data), clock())
         self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
@@ -214,6 +219,8 @@ class Server:
         self._run(self._modes.run())
         self._run(expire(self._store.inbox, self.config.inbox_days * DAY_MS, self._clock))
         self._run(sweep(self._store.log, self._clock))
+        if self._retention is not None:
+            self._run(self._retention.run())
         await self._listen()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -440,13 +447,6 @@ def _sender(
 
 def _signer(config: Config) -> Signer:
     return Signer(find_secrets(config))
-
-
-def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:
-    """What tells the product's servers, when there are any to be told."""
-    if not config.webhooks:
-        return None
-    return Webhooks(config, store.log, store.directory, lambda user: bool(hub.of(user)), clock)
 
 
 def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:
