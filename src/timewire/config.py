@@ -76,6 +76,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "recognised. At least `inbox_days`.",
         ),
     ] = 30.0
+    message_days: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="What was said longer ago is emptied, for ever; 0 keeps it. At least "
+            "`inbox_days`.",
+        ),
+    ] = 0.0
     cache_mb: Annotated[
         int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
     ] = 128

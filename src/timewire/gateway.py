@@ -157,6 +157,11 @@ class Connection:
         self.opened = self.heard = self.told = gateway.clock()
         self.expires_ms = 0
 
+    @property
+    def position(self) -> Seq:
+        """How far it has come, while it is not live."""
+        return self.session.position
+
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message, or fall behind when too much waits already."""
         if not self.outbox.offer(data):
@@ -173,6 +178,10 @@ class Connection:
             self._gateway.carry_out(self, self.session.answered(command, outcome))
         elif self.session.acked():
             self.outbox.put(frame(self.codec.encode(outcome), self.text))
+
+    def drop(self) -> None:
+        """A push has failed; the device pulls what it was, on a new connection."""
+        self._gateway.carry_out(self, self.session.close(CloseCode.FAULT))
 
     def replace(self) -> None:
         """Another connection of the same device has come."""
