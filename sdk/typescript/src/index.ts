@@ -13,6 +13,7 @@ export type {
   ControlBodies,
   ConversationKind,
   ConversationState,
+  DeviceState,
   ErrorKind,
   Forward,
   History,
