@@ -18,6 +18,7 @@ class Ear:
         self.user = user
         self.device = device
         self.live = True
+        self.position = 0
         self.text = text
         self.pushed: list[Seq] = []
         self.frames: list[bytes] = []

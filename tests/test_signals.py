@@ -43,6 +43,7 @@ class Ear:
         self.user = user
         self.device = device
         self.live = True
+        self.position = 0
         self.text = text
         self.slow = False
         self.heard: list[dict[str, object]] = []

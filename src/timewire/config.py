@@ -76,6 +76,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "recognised. At least `inbox_days`.",
         ),
     ] = 30.0
+    message_days: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=36_500,
+            description="What was said longer ago is emptied, for ever; 0 keeps it. At least "
+            "`inbox_days`.",
+        ),
+    ] = 0.0
     cache_mb: Annotated[
         int, Meta(ge=8, le=1_048_576, description="Memory for blocks read from the store, in MiB.")
     ] = 128
@@ -257,6 +266,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
 
+    tls_cert: Annotated[
+        str,
+        Meta(
+            description="File of the certificate (PEM, with its chain) for TLS on `port`. Empty: "
+            "no TLS, which is then for a proxy to do."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="File of the certificate's key (PEM, without a passphrase).")
+    ] = ""
+
     origins: Annotated[
         Origins,
         Meta(
@@ -383,7 +403,7 @@ SECTIONS: Final = {
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",
-    "origins": "Access",
+    "tls_cert": "Access",
     "webhooks": "Webhooks",
     "log_level": "Logs",
 }

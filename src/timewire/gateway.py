@@ -157,6 +157,11 @@ class Connection:
         self.opened = self.heard = self.told = gateway.clock()
         self.expires_ms = 0
 
+    @property
+    def position(self) -> Seq:
+        """How far it has come, while it is not live."""
+        return self.session.position
+
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message, or fall behind when too much waits already."""
         if not self.outbox.offer(data):

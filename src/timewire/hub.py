@@ -14,7 +14,7 @@ import structlog
 from timewire.clock import Clock, wall_clock
 from timewire.coding import JSON, MSGPACK
 from timewire.inbox import Delivery
-from timewire.metrics import CONNECTIONS, PUSHES
+from timewire.metrics import CONNECTIONS, DELIVERY_SECONDS, PUSHES
 from timewire.model import Seq, Stored, message_head, message_json
 from timewire.outbox import frame
 
@@ -22,13 +22,18 @@ logger = structlog.get_logger("timewire.hub")
 
 
 class Receiver(Protocol):
-    """A connection as the hub sees it.  ``live``: it has everything up to the hub's position."""
+    """A connection as the hub sees it.  ``live``: it has everything up to the hub's position.
+
+    One that is not live has everything up to its own ``position``.
+    """
 
     user: str
     device: str
     live: bool
     text: bool
 
+    @property
+    def position(self) -> Seq: ...
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message with this SeqId."""
         ...
@@ -117,6 +122,8 @@ class Hub:
                         pushes += 1
         self.position = position
         PUSHES.inc(pushes)
+        if deliveries:
+            DELIVERY_SECONDS.observe(max(0, now - deliveries[-1].message.time) / 1000)
         for waiter in [one for one in self._waiting if one[0] <= position]:
             self._waiting.remove(waiter)
             if not waiter[1].done():

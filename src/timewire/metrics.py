@@ -15,6 +15,11 @@ COMMIT_SECONDS: Final = Histogram(
     "From staging to stable storage",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
+DELIVERY_SECONDS: Final = Histogram(
+    "timewire_delivery_seconds",
+    "From the time of a message to its push, one for each batch that is pushed",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 60),
+)
 FANOUT_POSITION: Final = Gauge("timewire_fanout_position_seq", "SeqId up to which inboxes are full")
 FANOUT_MESSAGES: Final = Counter(
     "timewire_fanout_messages", "Messages fanned out, by mode of their conversation", ["mode"]
@@ -88,3 +93,15 @@ WEBHOOK_LAG: Final = Gauge(
 WEBHOOK_PARKED: Final = Gauge(
     "timewire_webhook_parked_events", "Events that an endpoint would not take", ["endpoint"]
 )
+RETENTION_POSITION: Final = Gauge(
+    "timewire_retention_position_seq", "SeqId up to which all was looked at for being too old"
+)
+RETENTION_MESSAGES: Final = Counter(
+    "timewire_retention_messages", "Messages emptied because they were too old"
+)
+
+
+def total(metric: Counter | Histogram, of: str = "total") -> float:
+    """What has been counted over all labels; of a histogram ``count`` or ``sum``."""
+    samples = (sample for family in metric.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith(f"_{of}"))

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from timewire import policy as policies
+from timewire import tls
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.asking import ListDevices, LogOut, Search
@@ -27,21 +28,24 @@ from timewire.backups import Snapshots
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.directory import Directory
-from timewire.errors import TimewireError, error
+from timewire.errors import error
+from timewire.explorer import Explorer
 from timewire.fanout import FanOut
 from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.lives import expire, sweep
 from timewire.load import Loads
-from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
+from timewire.log import MessageLog
 from timewire.logins import Logins, device_rules
 from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
+from timewire.retention import retention
 from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
@@ -51,20 +55,13 @@ from timewire.signals import Signals
 from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks, find_secrets
+from timewire.webhooks import find_secrets, webhooks
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
 MIB: Final = 1 << 20
-EXPIRY_PASSES: Final = 20
-"""How often within an inbox's life the oldest entries are removed."""
-
 SEARCH: Final = "search"
 """Where in the data directory the search index is."""
-
-MAX_EXPIRY_PAUSE_S: Final = 3600.0
-SWEEP_PAUSE_S: Final = 1.0
-"""Between two looks for messages whose life is over."""
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Of Python's garbage collector, by generation."""
@@ -128,7 +125,11 @@ class Server:
         self._index = index
         self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
-        self._webhooks = _webhooks(config, store, self._hub, clock)
+        self._webhooks = webhooks(
+            config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
+        )
+        forget = self._indexer.forget if self._indexer is not None else None
+        self._retention = retention(config, store.log, store.messages, clock, forget)
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
         self._revocations = Revocations.load(Path(config.data), clock())
         self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
@@ -217,8 +218,10 @@ class Server:
         self._attachments.clear()
         self._run(self._attachments.run())
         self._run(self._modes.run())
-        self._run(self._expire())
-        self._run(self._sweep())
+        self._run(expire(self._store.inbox, self.config.inbox_days * DAY_MS, self._clock))
+        self._run(sweep(self._store.log, self._clock))
+        if self._retention is not None:
+            self._run(self._retention.run())
         await self._listen()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -238,13 +241,13 @@ class Server:
         )
         await self._runner.setup()
         host, port = self.config.host, self.config.port
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        encrypted = tls.context(self.config)
+        site = web.TCPSite(self._runner, host, port, ssl_context=encrypted, backlog=1024)
         try:
             await site.start()
         except OSError as problem:
             raise error("address_unusable", reason=str(problem), host=host, port=port) from None
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = tls.url(self.config, *self._runner.addresses[0][:2])
 
     async def _stop_listening(self) -> None:
         for site in list(self._runner.sites) if self._runner is not None else ():
@@ -302,10 +305,23 @@ class Server:
             logins=self._logins,
             webhooks=self._webhooks,
             snapshots=self._snapshots,
+            explorer=self._explorer(),
             stopping=lambda: self._stopping,
         )
         api.install(application)
         return application
+
+    def _explorer(self) -> Explorer:
+        store = self._store
+        return Explorer(
+            store.log,
+            store.inbox,
+            store.directory,
+            hub=self._hub,
+            indexer=self._indexer,
+            webhooks=self._webhooks,
+            clock=self._clock,
+        )
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:
         if isinstance(query, ListDevices | LogOut):
@@ -325,27 +341,6 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(_report)
         self._tasks.append(task)
-
-    async def _expire(self) -> None:
-        """Remove inbox entries at the end of their life."""
-        life_ms = self.config.inbox_days * DAY_MS
-        while True:
-            await asyncio.sleep(min(MAX_EXPIRY_PAUSE_S, life_ms / 1000 / EXPIRY_PASSES))
-            try:
-                await self._store.inbox.expire(int(self._clock() - life_ms))
-            except TimewireError as fault:
-                logger.warning("expiry failed, and is tried again", code=fault.code)
-
-    async def _sweep(self) -> None:
-        """Redact messages at the end of their life.  Nobody is shown them from then on anyway."""
-        while True:
-            await asyncio.sleep(SWEEP_PAUSE_S)
-            try:
-                more = True
-                while more:
-                    more = await self._store.log.sweep(self._clock()) == MAX_SWEEP_MESSAGES
-            except TimewireError as fault:
-                logger.warning("a sweep failed, and is tried again", code=fault.code)
 
 
 def _nothing(server: Server) -> None:
@@ -453,13 +448,6 @@ def _sender(
 
 def _signer(config: Config) -> Signer:
     return Signer(find_secrets(config))
-
-
-def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:
-    """What tells the product's servers, when there are any to be told."""
-    if not config.webhooks:
-        return None
-    return Webhooks(config, store.log, store.directory, lambda user: bool(hub.of(user)), clock)
 
 
 def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:

@@ -126,6 +126,8 @@ def _check_together(config: Config) -> None:
         ("outbox_bytes", "frame_bytes", config.frame_bytes),
         ("keys_days", "inbox_days", config.inbox_days),
     )
+    if config.message_days:
+        rules += (("message_days", "inbox_days", config.inbox_days),)
     for key, other, least in rules:
         value = getattr(config, key)
         if value < least:

@@ -19,10 +19,8 @@ from timewire.api.openapi import document
 from timewire.api.readiness import Watch
 from timewire.api.routes import (
     ROUTES,
-    EndpointList,
     Health,
     Poll,
-    Replay,
     Revoked,
     Route,
     Synced,
@@ -38,6 +36,7 @@ from timewire.clock import Clock
 from timewire.commands import Command
 from timewire.config import Config
 from timewire.errors import TimewireError, error
+from timewire.explorer import Explore, Explorer, Follow
 from timewire.gateway import Verify
 from timewire.hub import Hub
 from timewire.log import MessageLog
@@ -49,7 +48,7 @@ from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer
 from timewire.sync import CursorLost, Pulled, Sync
-from timewire.webhooks import Webhooks
+from timewire.webhooks import EndpointList, Replay, Webhooks
 
 
 class Api:
@@ -73,6 +72,7 @@ class Api:
         logins: Logins,
         webhooks: Webhooks | None,
         snapshots: Snapshots,
+        explorer: Explorer,
         stopping: Callable[[], bool],
     ) -> None:
         self._keys = keys
@@ -87,6 +87,7 @@ class Api:
         self._indexer = indexer
         self._webhooks = webhooks
         self._snapshots = snapshots
+        self._explorer = explorer
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._files = Files(attachments, self._callers, self._rates, clock)
@@ -120,6 +121,8 @@ class Api:
             "revoke": self._revoke,
             "index": self._index,
             "reindex": self._reindex,
+            "explore": self._explore,
+            "follow": self._follow,
             "webhooks": self._endpoints,
             "replay": self._replay,
             "snapshot": self._snapshot,
@@ -219,6 +222,16 @@ class Api:
         if self._indexer is None:
             raise error("search_off")
         return self._indexer
+
+    # -- the explorer ---------------------------------------------------------------------------
+
+    async def _explore(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._explorer.explore(await read(request, Explore)))
+
+    async def _follow(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._explorer.follow(await read(request, Follow)))
 
     # -- webhooks -------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from timewire.commands import (
     Unban,
     Update,
 )
+from timewire.explorer import Exploration, Explore, Follow, Way
 from timewire.images import THUMBNAIL_SIZES
 from timewire.logins import Revoke
 from timewire.model import Media, Seq
@@ -59,7 +60,7 @@ from timewire.protocol import (
     SearchPage,
 )
 from timewire.search.indexer import Progress
-from timewire.webhooks import EndpointState
+from timewire.webhooks import EndpointList, Replay
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
@@ -140,19 +141,6 @@ class Readiness(msgspec.Struct, frozen=True):
     position: Seq
 
 
-class EndpointList(msgspec.Struct, frozen=True):
-    """The webhook endpoints, and how far each has come."""
-
-    endpoints: list[EndpointState]
-
-
-class Replay(msgspec.Struct, frozen=True):
-    """Tell an endpoint again (empty: all): what is parked, or everything from the SeqId on."""
-
-    endpoint: str = ""
-    since: Annotated[Seq, Meta(ge=1)] | None = None
-
-
 Access = Literal["user", "admin", "anyone"]
 """``user``: a user's token, or the admin key with ``as``; ``admin``: the admin key."""
 
@@ -166,6 +154,8 @@ Does = Literal[
     "revoke",
     "index",
     "reindex",
+    "explore",
+    "follow",
     "webhooks",
     "replay",
     "snapshot",
@@ -372,6 +362,28 @@ ROUTES: Final = (
         None,
         Progress,
         "Make the search index anew, while the old one answers",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer",
+        "explore",
+        "explore",
+        Explore,
+        Exploration,
+        "A stretch of the log, with conversations, inboxes, consumers and devices beside it",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer/{seq}",
+        "follow",
+        "follow",
+        Follow,
+        Way,
+        "The way of one message: which consumers, inboxes and devices it has reached",
         "Operation",
         "admin",
     ),
