@@ -266,6 +266,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
 
+    tls_cert: Annotated[
+        str,
+        Meta(
+            description="File of the certificate (PEM, with its chain) for TLS on `port`. Empty: "
+            "no TLS, which is then for a proxy to do."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="File of the certificate's key (PEM, without a passphrase).")
+    ] = ""
     mode: Annotated[
         Literal["production", "development"],
         Meta(
@@ -399,7 +409,7 @@ SECTIONS: Final = {
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",
-    "mode": "Access",
+    "tls_cert": "Access",
     "webhooks": "Webhooks",
     "log_level": "Logs",
 }

@@ -14,6 +14,7 @@ export type {
   ControlBodies,
   ConversationKind,
   ConversationState,
+  DeviceState,
   ErrorKind,
   Forward,
   History,

@@ -175,15 +175,6 @@ export class Store {
     });
   }
 
-  /** The SeqId of the newest message of a conversation; 0 when there is none. */
-  last(conversation: string): Promise<number> {
-    return this.tables.run("readonly", async (rows) => {
-      const newest = { backward: true, limit: 1 };
-      const [found] = await rows.scan<Row>("messages", under(conversation), newest);
-      return found?.[1].message.seq ?? 0;
-    });
-  }
-
   /** How far the user has read the conversation, as far as this device knows. */
   mark(conversation: string): Promise<number> {
     return this.tables.run(
