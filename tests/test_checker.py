@@ -22,6 +22,7 @@ from timewire.testing.history import (
     Shown,
     Start,
     Step,
+    Switch,
     Who,
 )
 
@@ -244,6 +245,7 @@ def good() -> History:
     history = twin.end()
     bad = Start(Who("bob", "old"), 99, twin.tick(), 15, 3, "expired", "expired", "b-bob")
     history.starts.append(bad)
+    history.switches = [Switch("team", 9, "read"), Switch("team", 17, "write")]
     return history
 
 
@@ -268,7 +270,7 @@ def test_the_good_run_has_everything_in_it() -> None:
 
 
 def test_every_rule_has_its_number_name_and_reason() -> None:
-    assert list(RULES) == list(range(1, 17))
+    assert list(RULES) == list(range(1, 18))
     assert all(rule.__doc__ and len(rule.__doc__) > 40 for rule in RULES.values())
 
 
@@ -652,6 +654,22 @@ def edit_of_nobody(history: History) -> None:
     everywhere(history, lambda m: replace(m, body={"text": "fake"}) if m.edits else m)
 
 
+def crossing_doubles(history: History) -> None:
+    """A message of the team just before it is read: from the inbox, and from the conversation."""
+    holding = next(one for one in history.holdings if one.who == LAPTOP)
+    again = next(shown for shown in holding.shown if shown.message.seq == 5)
+    at = history.holdings.index(holding)
+    history.holdings[at] = replace(holding, shown=(*holding.shown, again))
+
+
+def crossing_loses_in_the_store(history: History) -> None:
+    """A message just after it is read again stands in no inbox and in no epoch that is read."""
+    dump = history.inboxes[0]
+    assert dump.user == "alice"
+    refs = tuple(ref for ref in dump.refs if ref.seq != 18)
+    history.inboxes[0] = replace(dump, refs=refs)
+
+
 FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (1, lost_message),
     (1, acked_elsewhere),
@@ -714,6 +732,8 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (16, recalled_comes_back),
     (16, recall_does_not_reach_a_device),
     (16, reaction_does_not_reach_a_device),
+    (17, crossing_doubles),
+    (17, crossing_loses_in_the_store),
 ]
 
 

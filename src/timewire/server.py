@@ -280,7 +280,7 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        api = Api(
+        self._api = Api(
             self.config,
             self.keys,
             self._verify,
@@ -297,7 +297,7 @@ class Server:
             snapshots=self._snapshots,
             stopping=lambda: self._stopping,
         )
-        api.install(application)
+        self._api.install(application)
         return application
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:

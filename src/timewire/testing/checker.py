@@ -18,6 +18,7 @@ import msgspec
 
 from timewire.model import CREATED, Message, Seq
 from timewire.names import implied_members
+from timewire.testing.crossings import crossings_lose_nothing
 from timewire.testing.history import (
     Attempt,
     Facts,
@@ -419,6 +420,7 @@ RULES: Final[dict[int, Callable[[Facts], Iterator[str]]]] = {
     14: devices_converge,
     15: recovery_is_whole,
     16: newest_version_wins,
+    17: crossings_lose_nothing,
 }
 """The rules by their numbers."""
 

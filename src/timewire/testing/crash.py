@@ -22,12 +22,13 @@ import msgspec
 
 from timewire.backends.rocksdb import RocksStore
 from timewire.commands import Add, Command, Create, Edit, MarkRead, React, Recall, Remove, Send
+from timewire.epochs import SYSTEM_MODES
 from timewire.merge import Source, read_spans
-from timewire.model import Message, Ref
+from timewire.model import Message, Ref, decode_stored
 from timewire.names import direct
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
-from timewire.testing.history import History, InboxDump, Restart, Start, Who
+from timewire.testing.history import History, InboxDump, Restart, Start, Switch, Who
 from timewire.testing.servers import ServerProcess, running_server
 from timewire.testing.witness import Witness, clock
 
@@ -288,8 +289,21 @@ async def _dump_inboxes(data: Path, history: History) -> None:
                 refs += found
             refs = sorted([*refs, *await _read_refs(store, user)], key=lambda ref: ref.seq)
             history.inboxes.append(InboxDump(user, inbox.floor, inbox.position, tuple(refs)))
+        history.switches = await _switches(store)
     finally:
         await store.aclose()
+
+
+async def _switches(store: RocksStore) -> list[Switch]:
+    after, switches, more = 0, list[Switch](), True
+    while more:
+        page = await store.messages.scan(SYSTEM_MODES, after=after, limit=PAGE)
+        for entry in page.entries:
+            body = decode_stored(entry.payload).body
+            switches.append(Switch(body["conversation"], entry.seq, body["mode"]))
+            after = entry.seq
+        more = page.has_more
+    return switches
 
 
 async def _read_refs(store: RocksStore, user: str) -> list[Ref]:

@@ -149,6 +149,14 @@ class Restart(msgspec.Struct, frozen=True):
     at: int
 
 
+class Switch(msgspec.Struct, frozen=True):
+    """From this SeqId on a conversation's messages are written into inboxes, or read in place."""
+
+    conversation: str
+    seq: Seq
+    mode: str
+
+
 class History(msgspec.Struct):
     """All that happened in a run.
 
@@ -163,6 +171,7 @@ class History(msgspec.Struct):
     holdings: list[Holding] = []
     inboxes: list[InboxDump] = []
     restarts: list[Restart] = []
+    switches: list[Switch] = []
     log: list[Message] = []
 
 
