@@ -86,6 +86,7 @@ _ENGINE: Final = (
     Target("per_s", "durable", "/s"),
     Target("bare_per_s", "the same puts and syncs, bare", "/s"),
     Target("ratio", "of the bare rate", "x", 0.6, 0.9),
+    Target("sqlite_per_s", "the same in SQLite, WAL, FULL", "/s"),
 )
 
 

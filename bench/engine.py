@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import secrets
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -68,21 +69,43 @@ class Bare:
         self._rows.close()
 
 
+class Sqlite:
+    """SQLite with a write-ahead log that is synced with every transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = sqlite3.connect(path, isolation_level=None)
+        self._rows.execute("PRAGMA journal_mode = WAL")
+        self._rows.execute("PRAGMA synchronous = FULL")
+        self._rows.execute("CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+
+    def write(self, puts: Puts) -> None:
+        """One durable batch."""
+        self._rows.execute("BEGIN")
+        self._rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", puts)
+        self._rows.execute("COMMIT")
+
+    def close(self) -> None:
+        """Release the files."""
+        self._rows.close()
+
+
 async def log(seconds: float) -> dict[str, float]:
     """Messages a second through ``RocksLog.append``, each batch durable before the next."""
     with tempfile.TemporaryDirectory(prefix="timewire-bench-") as place:
         store = await RocksStore.open(Path(place) / "timewire")
-        bare = Bare(Path(place) / "bare")
+        bare, sqlite = Bare(Path(place) / "bare"), Sqlite(Path(place) / "sqlite")
         numbers = iter(range(10**9))
         try:
             return await _in_turns(
                 seconds,
                 lambda: _append(store.log, _drafts(numbers)),
                 lambda: _write(bare, _message_puts(numbers)),
+                sqlite_per_s=lambda: _write(sqlite, _message_puts(numbers)),
             )
         finally:
             await store.aclose()
             bare.close()
+            sqlite.close()
 
 
 async def inbox(seconds: float) -> dict[str, float]:
@@ -109,10 +132,17 @@ async def inbox(seconds: float) -> dict[str, float]:
 
 
 async def _in_turns(
-    seconds: float, ours: Callable[[], Step], bares: Callable[[], Step]
+    seconds: float,
+    ours: Callable[[], Step],
+    bares: Callable[[], Step],
+    **others: Callable[[], Step],
 ) -> dict[str, float]:
-    """Alternate both for ``seconds`` in all.  What is written is prepared outside the timing."""
-    took = [0.0, 0.0]
+    """Alternate all for ``seconds``.  What is written is prepared outside the timing.
+
+    ``others`` are told by the name of what is found.
+    """
+    makers = (ours, bares, *others.values())
+    took = [0.0] * len(makers)
     count, until = 0, perf_counter() + seconds
     collecting = gc.isenabled()
     thresholds = gc.get_threshold()
@@ -120,7 +150,7 @@ async def _in_turns(
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
     try:
         while not count or perf_counter() < until:
-            for side, make in enumerate((ours, bares)):
+            for side, make in enumerate(makers):
                 steps = [make() for _ in range(BATCHES_A_TURN)]
                 began = perf_counter()
                 for step in steps:
@@ -136,6 +166,7 @@ async def _in_turns(
         "bare_per_s": count / took[1],
         "ratio": took[1] / took[0],
         "us_each": took[0] / count * 1e6,
+        **{name: count / each for name, each in zip(others, took[2:], strict=True)},
     }
 
 
@@ -151,7 +182,7 @@ def _append(log: MessageLog, drafts: Sequence[Draft]) -> Step:
     return step
 
 
-def _write(bare: Bare, puts: Puts) -> Step:
+def _write(bare: Bare | Sqlite, puts: Puts) -> Step:
     async def step() -> None:
         bare.write(puts)
 

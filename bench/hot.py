@@ -17,11 +17,11 @@ import msgspec
 
 from bench.wire import TEXT_BYTES
 from timewire.auth import mint
-from timewire.config import load
 from timewire.gateway import Connection, Gateway
 from timewire.outbox import Outbox
 from timewire.server import Server
 from timewire.session import Rate, Session
+from timewire.settings import load
 
 _FRAME: Final = b'{"type":"'
 """With which every frame of the server begins."""

@@ -36,7 +36,7 @@ MUTANTS = (
         "async for batch in self._log.tail(self._published):",
         "async for batch in self._log.tail(self._log.head):",
     ),
-    Mutant("fanout.py", "conversation.members_at(message.seq)", "conversation.present()"),
+    Mutant("plan.py", "members_at(message.seq)", "present()"),
     Mutant(
         "fanout.py",
         "await self._put(piece, refs)\n                piece, refs = [], 0",

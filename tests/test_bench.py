@@ -440,6 +440,7 @@ async def test_engine(measure: engine.Measure) -> None:
     found = await measure(0.05)
 
     assert found["ratio"] == pytest.approx(found["per_s"] / found["bare_per_s"])
+    assert (found.get("sqlite_per_s", 0) > 0) == (measure is engine.log)
     assert gc.isenabled() == collecting
 
 

@@ -18,11 +18,12 @@ from timewire.testing.history import (
     HistoryRead,
     Holding,
     InboxDump,
+    ModeChange,
     Restart,
+    Restore,
     Shown,
     Start,
     Step,
-    Switch,
     Who,
 )
 
@@ -245,7 +246,6 @@ def good() -> History:
     history = twin.end()
     bad = Start(Who("bob", "old"), 99, twin.tick(), 15, 3, "expired", "expired", "b-bob")
     history.starts.append(bad)
-    history.switches = [Switch("team", 9, "read"), Switch("team", 17, "write")]
     return history
 
 
@@ -270,7 +270,7 @@ def test_the_good_run_has_everything_in_it() -> None:
 
 
 def test_every_rule_has_its_number_name_and_reason() -> None:
-    assert list(RULES) == list(range(1, 18))
+    assert list(RULES) == list(range(1, 20))
     assert all(rule.__doc__ and len(rule.__doc__) > 40 for rule in RULES.values())
 
 
@@ -654,20 +654,50 @@ def edit_of_nobody(history: History) -> None:
     everywhere(history, lambda m: replace(m, body={"text": "fake"}) if m.edits else m)
 
 
-def crossing_doubles(history: History) -> None:
-    """A message of the team just before it is read: from the inbox, and from the conversation."""
-    holding = next(one for one in history.holdings if one.who == LAPTOP)
-    again = next(shown for shown in holding.shown if shown.message.seq == 5)
-    at = history.holdings.index(holding)
-    history.holdings[at] = replace(holding, shown=(*holding.shown, again))
+def in_two_ways(history: History) -> None:
+    """A message of mode ``read`` that is in an inbox as well."""
+    history.modes.append(ModeChange("team", 1, "read"))
 
 
-def crossing_loses_in_the_store(history: History) -> None:
-    """A message just after it is read again stands in no inbox and in no epoch that is read."""
-    dump = history.inboxes[0]
-    assert dump.user == "alice"
-    refs = tuple(ref for ref in dump.refs if ref.seq != 18)
-    history.inboxes[0] = replace(dump, refs=refs)
+def in_no_way(history: History) -> None:
+    """A message that fell between two modes."""
+    history.modes.append(ModeChange("team", 10**6, "read"))
+    inboxes = history.inboxes
+    inboxes[0] = replace(inboxes[0], refs=tuple(r for r in inboxes[0].refs if r.seq != 3))
+
+
+def shown_twice_over_a_change_of_mode(history: History) -> None:
+    history.modes.append(ModeChange("team", 10**6, "read"))
+    one = history.holdings[0]
+    history.holdings[0] = replace(one, shown=(*one.shown, one.shown[-1]))
+
+
+def never_at_rest(history: History) -> None:
+    history.troubles.append("waited in vain")
+
+
+def damaged_unheard(history: History) -> None:
+    history.damaged.append(("team", 3))
+
+
+def parked_though_whole(history: History) -> None:
+    history.parked.append(("team", 3))
+
+
+def parked_again_and_again(history: History) -> None:
+    history.damaged.append(("team", 3))
+    history.parked += [("team", 3), ("team", 3)]
+
+
+def restored_under_the_old_name(history: History) -> None:
+    middle = history.starts[len(history.starts) // 2].at
+    history.restores.append(Restore(middle, 5))
+
+
+def restored_and_nobody_told(history: History) -> None:
+    last = max(history.starts, key=lambda start: start.at)
+    history.restores.append(Restore(last.at - 1, 5))
+    history.starts.append(replace(last, at=last.at + 1, base="new", cursor=3, reset=None))
 
 
 FAULTS: list[tuple[int, Callable[[History], None]]] = [
@@ -732,8 +762,15 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (16, recalled_comes_back),
     (16, recall_does_not_reach_a_device),
     (16, reaction_does_not_reach_a_device),
-    (17, crossing_doubles),
-    (17, crossing_loses_in_the_store),
+    (17, in_two_ways),
+    (17, in_no_way),
+    (17, shown_twice_over_a_change_of_mode),
+    (18, never_at_rest),
+    (18, damaged_unheard),
+    (18, parked_though_whole),
+    (18, parked_again_and_again),
+    (19, restored_under_the_old_name),
+    (19, restored_and_nobody_told),
 ]
 
 

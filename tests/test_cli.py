@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from timewire import auth, cli
-from timewire.config import KEYS, SECRETS, Config, load
+from timewire.config import KEYS, SECRETS, Config
 from timewire.keyring import Keyring
+from timewire.settings import load
 
 COMMANDS = [
     *(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from timewire import asking
 from timewire import protocol as wire
 from timewire.client.events import Acked, Received
 from timewire.client.queries import PAGE_ENTRIES
@@ -30,11 +31,11 @@ class Library:
 
     async def ask(self, query: Any, kind: Any) -> Any:
         names = sorted({one.conversation for one in self.messages})
-        if isinstance(query, wire.ListConversations):
+        if isinstance(query, asking.ListConversations):
             names = [name for name in names if name > query.after]
             listed = [self.state(name) for name in names[: query.limit]]
             return wire.ConversationPage(query.id, listed, len(names) > query.limit)
-        assert isinstance(query, wire.GetHistory)
+        assert isinstance(query, asking.GetHistory)
         self.asked.append(query.conversation)
         if query.conversation == self.closed:
             raise error("not_member", conversation=self.closed)

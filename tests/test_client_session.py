@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from timewire import commands
+from timewire import asking, commands
 from timewire import protocol as wire
 from timewire.client import session as session_module
 from timewire.client.events import (
@@ -348,7 +348,7 @@ def test_the_outbox_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_query_is_asked_again_until_it_is_answered() -> None:
     session = Session(Saved(), "laptop")
-    query = wire.GetHistory("q", "team", limit=10)
+    query = asking.GetHistory("q", "team", limit=10)
     session.ask(query)
     session.opened("token")
     assert played(session, welcome()).frames == [query]
@@ -362,13 +362,13 @@ def test_a_query_is_asked_again_until_it_is_answered() -> None:
 
 def test_a_query_asks_for_no_more_than_a_page_may_hold() -> None:
     session = online()
-    session.ask(wire.ListMembers("q", "team", limit=1000))
-    assert session.effects().frames == [wire.ListMembers("q", "team", limit=50)]
+    session.ask(asking.ListMembers("q", "team", limit=1000))
+    assert session.effects().frames == [asking.ListMembers("q", "team", limit=50)]
 
 
 def test_a_forgotten_query_is_not_asked_again() -> None:
     session = online()
-    session.ask(wire.ListConversations("q"))
+    session.ask(asking.ListConversations("q"))
     session.forget("q")
     session.closed(1006, "broke")
     session.opened("token")
@@ -377,7 +377,7 @@ def test_a_forgotten_query_is_not_asked_again() -> None:
 
 def test_a_query_that_the_server_cannot_answer_now_goes_again_after_a_pause() -> None:
     session = online()
-    query = wire.ListConversations("q", limit=50)
+    query = asking.ListConversations("q", limit=50)
     session.ask(query)
     assert played(session, wire.Problem("too_busy", "", "q", retry=True)).pause
     session.resume()
@@ -386,7 +386,7 @@ def test_a_query_that_the_server_cannot_answer_now_goes_again_after_a_pause() ->
 
 def test_a_query_can_be_refused() -> None:
     session = online()
-    session.ask(wire.ListMembers("q", "team"))
+    session.ask(asking.ListMembers("q", "team"))
     [(id, fault)] = played(session, wire.Problem("not_member", "", "q")).answers
     assert id == "q"
     assert isinstance(fault, Forbidden)
@@ -394,7 +394,7 @@ def test_a_query_can_be_refused() -> None:
 
 def test_a_forgotten_query_does_not_hinder_the_end_of_a_pause() -> None:
     session = online()
-    session.ask(wire.ListConversations("q"))
+    session.ask(asking.ListConversations("q"))
     played(session, wire.Problem("too_busy", "", "q", retry=True))
     session.forget("q")
     session.resume()
@@ -424,7 +424,7 @@ def resetting() -> Session:
 def test_while_it_is_rebuilt_a_device_takes_no_pushes_but_answers() -> None:
     session = resetting()
     session.put(send("a"))
-    session.ask(wire.ListConversations("q"))
+    session.ask(asking.ListConversations("q"))
     answer = wire.ConversationPage("q", [], False)
     done = played(session, push(message(91)), wire.At("95"), wire.Ack("a", 92, 1), answer)
     assert [event.message.seq for event in done.change.arrivals] == [92]
@@ -639,7 +639,7 @@ class Server:
                 if len(self.log) > fresh:
                     self.origins[one.seq] = self.connection
                 self.outbound.append(wire.Ack(sent.id, one.seq, one.time))
-            case wire.ListConversations() as query:
+            case asking.ListConversations() as query:
                 self.outbound.append(wire.ConversationPage(query.id, [], False))
             case other:
                 raise AssertionError(other)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timewire import config as module
-from timewire.config import ENVELOPE_BYTES, KEYS, SECRETS, Config, load
+from timewire import settings as module
+from timewire.config import ENVELOPE_BYTES, KEYS, SECRETS, Config
 from timewire.errors import Unusable
 from timewire.model import MAX_PAGE_ENTRIES
 from timewire.names import MAX_ID_BYTES, MAX_NAME_BYTES
+from timewire.settings import load
 from timewire.timeline import MAX_PAYLOAD_BYTES
 
 ROOT = Path(__file__).resolve().parent.parent

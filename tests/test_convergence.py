@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from timewire.asking import GetHistory
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryStore as MemoryServer
 from timewire.client.events import Acked, Arrival, Received
@@ -41,7 +42,7 @@ from timewire.fanout import FanOut
 from timewire.load import Loads
 from timewire.model import Message, Seq, decode_message, decode_stored, message_head, message_json
 from timewire.news import News
-from timewire.protocol import Cursor, GetHistory, HistoryPage
+from timewire.protocol import Cursor, HistoryPage
 from timewire.queries import Queries
 from timewire.send import Sender
 from timewire.sync import Sync

@@ -18,10 +18,11 @@ class Ear:
         self.user = user
         self.device = device
         self.live = True
+        self.position = 0
         self.text = text
         self.pushed: list[Seq] = []
         self.frames: list[bytes] = []
-        self.replaced = 0
+        self.replaced = self.dropped = 0
 
     def push(self, data: bytes, seq: Seq) -> None:
         self.pushed.append(seq)
@@ -29,6 +30,9 @@ class Ear:
 
     def signal(self, data: bytes) -> bool:
         raise AssertionError("the hub hands over no signals")
+
+    def drop(self) -> None:
+        self.dropped += 1
 
     def replace(self) -> None:
         self.replaced += 1
@@ -157,6 +161,25 @@ def test_a_device_has_one_connection(hub: Hub) -> None:
     hub.publish([delivery(11, "alice", "bob")], 11)
     assert (old.pushed, new.pushed) == ([], [11])
     assert set(hub.receivers()) == {new, other}
+
+
+class Broken(Ear):
+    """A receiver that takes one push and no more."""
+
+    def push(self, data: bytes, seq: Seq) -> None:
+        if self.pushed:
+            raise OSError("no more")
+        super().push(data, seq)
+
+
+def test_a_push_that_fails_ends_that_connection_and_keeps_nothing_from_the_others(hub: Hub) -> None:
+    broken, alice, bob = Broken("alice"), Ear("alice", "laptop"), Ear("bob")
+    join(hub, broken, alice, bob)
+    hub.publish([delivery(seq, "alice", "bob") for seq in (11, 12, 13)], 13)
+    # It was live up to 11; past the message that it did not get it gets none.
+    assert (broken.pushed, broken.live, broken.dropped) == ([11], False, 1)
+    assert alice.pushed == bob.pushed == [11, 12, 13]
+    assert hub.position == 13
 
 
 def test_who_has_left_is_forgotten(hub: Hub) -> None:

@@ -25,7 +25,6 @@ async def test_every_rule_holds_while_modes_change(seed: int, tmp_path: Path) ->
     assert check(history) == [], f"seed {seed}:\n{report(check(history))}"
     assert {holding.who for holding in history.holdings} == set(DEVICES)
     assert mode_changes(tmp_path / "data") >= 10
-    assert len(history.switches) == mode_changes(tmp_path / "data")
     assert any(step.way == "page" and step.messages for step in history.steps)
 
 

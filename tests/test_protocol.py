@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.asking import GetHistory
 from timewire.coding import CODECS, JSON, MSGPACK, Codec
 from timewire.commands import Frame, Send
 from timewire.errors import CODES, Invalid, error
@@ -23,7 +24,6 @@ from timewire.protocol import (
     ConversationState,
     Credit,
     Cursor,
-    GetHistory,
     Hello,
     HistoryPage,
     Live,
@@ -294,8 +294,15 @@ def test_close_codes_say_whether_to_come_back() -> None:
     assert {name for name, what in advised.items() if what == "renew"} == {
         "BAD_TOKEN",
         "TOKEN_EXPIRED",
+        "TOKEN_REVOKED",
     }
-    assert {name for name, what in advised.items() if what == "stop"} == {"REPLACED", "VIOLATION"}
+    assert {name for name, what in advised.items() if what == "stop"} == {
+        "REPLACED",
+        "VIOLATION",
+        "LOGGED_OUT",
+        "DISPLACED",
+        "TOO_MANY_DEVICES",
+    }
     assert [advice(code) for code in (1000, 1001, 1006, 1011, 4199, 4300)] == [
         "reconnect",
         "reconnect",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from timewire import queries as module
 from timewire import unread
+from timewire.asking import GetHistory, ListBans, ListConversations, ListMembers, ReadBy
 from timewire.backends.memory import MemoryStore
 from timewire.errors import TimewireError
 from timewire.model import (
@@ -38,13 +39,8 @@ from timewire.protocol import (
     BanPage,
     ConversationPage,
     ConversationState,
-    GetHistory,
     HistoryPage,
-    ListBans,
-    ListConversations,
-    ListMembers,
     MemberPage,
-    ReadBy,
     ReaderPage,
 )
 from timewire.queries import MAX_ANSWER_BYTES, Queries

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rocksdict import WriteBatch
+from structlog.testing import capture_logs
 
 from timewire.backends.rocksdb import RocksStore, numbers, recent
 from timewire.backends.rocksdb.database import MESSAGES
@@ -278,7 +279,9 @@ async def test_fetching_is_the_same_whatever_lies_between(store: RocksStore) -> 
 # Damage -----------------------------------------------------------------------------------------
 
 
-async def test_a_damaged_message_is_told_where_it_is_read(store: RocksStore) -> None:
+async def test_a_damaged_message_is_reported_once_and_keeps_nobody_from_the_others(
+    store: RocksStore,
+) -> None:
     await put(store, draft(1), draft(2), draft(3))
     key = prefix("team") + pack_seq(2)
     messages = store._engine.family(MESSAGES)
@@ -288,14 +291,17 @@ async def test_a_damaged_message_is_told_where_it_is_read(store: RocksStore) -> 
     batch.put(key, value[:-1] + b"!", messages.handle)
     store._engine.write(batch)
 
-    for reading in (
-        store.log.fetch([Ref(2, "team")]),
-        store.log.read(0),
-        store.messages.get("team", 2),
-    ):
-        with pytest.raises(Damaged) as caught:
-            await reading
-        assert caught.value.fields == {"timeline": "team", "seq": 2}
+    with pytest.raises(Damaged) as caught:
+        await store.messages.get("team", 2)
+    assert caught.value.fields == {"timeline": "team", "seq": 2}
+    # The log goes on past it: what is left is its place.
+    with capture_logs() as logged:
+        for _ in range(2):
+            whole, bare, last = await store.log.read(0)
+            assert (whole.payload, bare.payload, last.payload) == (b"payload 1", b"", b"payload 3")
+            [found] = await store.log.fetch([Ref(2, "team")])
+            assert (found.seq, found.time, found.payload) == (2, bare.time, b"")
+    assert [(one["conversation"], one["seq"]) for one in logged] == [("team", 2)]
     assert [m.seq for m in await store.log.fetch([Ref(3, "team"), Ref(1, "team")])] == [3, 1]
     # A repeat of it cannot be told from another message: that is its answer, and only its.
     [answer, fine] = await store.log.append([draft(2), draft(3)])

@@ -13,8 +13,7 @@ import msgspec
 import pytest
 import uvloop
 
-from timewire import gateway
-from timewire import server as server_module
+from timewire import gateway, lives
 from timewire.auth import mint
 from timewire.backends.memory import MemoryInbox, MemoryLog, MemoryStore
 from timewire.backends.rocksdb import RocksStore
@@ -296,7 +295,7 @@ async def test_reads_go_on_while_the_store_cannot_write(
 async def test_messages_end_by_themselves(
     tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "SWEEP_PAUSE_S", 0.01)
+    monkeypatch.setattr(lives, "SWEEP_PAUSE_S", 0.01)
     store = MemoryStore()
     await stack.enter_async_context(serving(tmp_path / "data", store))
     payload = encode_body(StoredBody("alice", "", "text", {"text": "secret"}, expires=1))

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from timewire.asking import GetHistory, ListConversations
 from timewire.commands import Create, Send
 from timewire.errors import TimewireError, error
 from timewire.protocol import (
@@ -17,11 +18,9 @@ from timewire.protocol import (
     CloseCode,
     Credit,
     Cursor,
-    GetHistory,
     Hello,
     HistoryPage,
     Limits,
-    ListConversations,
     Live,
     Ping,
     Pong,

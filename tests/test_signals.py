@@ -43,6 +43,7 @@ class Ear:
         self.user = user
         self.device = device
         self.live = True
+        self.position = 0
         self.text = text
         self.slow = False
         self.heard: list[dict[str, object]] = []
@@ -50,6 +51,7 @@ class Ear:
     def push(self, data: bytes, seq: Seq) -> None:
         raise AssertionError("signals are no pushes")
 
+    def drop(self) -> None: ...
     def replace(self) -> None: ...
 
     def signal(self, data: bytes) -> bool:

@@ -183,7 +183,7 @@ def _changes(world: World) -> str:
     recalled = sum(now is None for _, now in world.changed)
     return (
         f"{recalled} messages were taken back, {len(world.changed) - recalled} edited; the channel "
-        f"crossed between write and read {len(world.history.switches)} times"
+        f"crossed between write and read {len(world.history.modes)} times"
     )
 
 

@@ -16,7 +16,7 @@ from gadget import Gadget
 from irc import Day, Event
 
 from timewire import Sent
-from timewire.testing.history import Facts, History, Restart, Switch, Who
+from timewire.testing.history import Facts, History, ModeChange, Restart, Who
 from timewire.testing.servers import ServerProcess
 
 GROUP = "ubuntu"
@@ -70,12 +70,12 @@ def settings(day: Day, seconds: float) -> dict[str, Any]:
     }
 
 
-def switches(log: Path) -> Iterator[Switch]:
+def mode_changes(log: Path) -> Iterator[ModeChange]:
     """The changes of the channel's mode that a server has written into its log."""
     for line in log.read_text(encoding="utf-8").splitlines():
         if '"another mode"' in line:
             told = msgspec.json.decode(line)
-            yield Switch(told["conversation"], told["seq"], told["mode"])
+            yield ModeChange(told["conversation"], told["seq"], told["mode"])
 
 
 class World:
@@ -218,13 +218,13 @@ class World:
 
     async def _becomes(self, mode: str) -> None:
         """Wait until the channel has another mode, on a server that changes modes at all."""
-        if not self.history.switches:
+        if not self.history.modes:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                while self.history.switches[-1].mode != mode:
+                while self.history.modes[-1].mode != mode:
                     await asyncio.sleep(POLL_S)
-                    self.read_switches()
+                    self.read_modes()
 
     async def _reach(self, share: float) -> None:
         while self.now < share * self.day.minutes:  # noqa: ASYNC110 - the day has no bells
@@ -258,16 +258,16 @@ class World:
     async def _watch_modes(self) -> None:
         """Tell of each change of mode that the server writes into its log."""
         while True:
-            self.read_switches()
+            self.read_modes()
             await asyncio.sleep(POLL_S)
 
-    def read_switches(self) -> None:
+    def read_modes(self) -> None:
         """Look up which changes of mode there were."""
-        known = len(self.history.switches)
-        for switch in list(switches(self.server.log))[known:]:
-            self.history.switches.append(switch)
+        known = len(self.history.modes)
+        for change in list(mode_changes(self.server.log))[known:]:
+            self.history.modes.append(change)
             words = {"read": "read where it is", "write": "written into inboxes"}
-            self.note(f"from {switch.seq} on the channel is {words.get(switch.mode, switch.mode)}")
+            self.note(f"from {change.seq} on the channel is {words.get(change.mode, change.mode)}")
 
     async def _crash(self) -> None:
         self.server_up = False
@@ -315,7 +315,7 @@ class World:
         self.note(f"{self.tablet.who} is new and has read back {len(self.tablet.scrolled):,}")
         await self.operator.scroll_back(GROUP)
         await self._settle()
-        self.read_switches()
+        self.read_modes()
         for gadget in self.gadgets:
             self.history.holdings.append(gadget.holding())
 

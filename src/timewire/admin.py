@@ -10,8 +10,8 @@ import msgspec
 
 from timewire import remote
 from timewire.auth import find_admin_key
-from timewire.config import load
 from timewire.errors import CODES, TimewireError, error
+from timewire.settings import load
 
 if TYPE_CHECKING:
     import aiohttp

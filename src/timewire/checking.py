@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from timewire import remote, showing
 from timewire.checkup import Checkup, Finding
-from timewire.config import load
+from timewire.settings import load
 
 
 def doctor(

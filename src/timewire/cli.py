@@ -20,8 +20,9 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from timewire import checking, hooks, keeping, people, remote, searching, showing
-from timewire.config import SECRETS, SECTIONS, Config, load
+from timewire.config import SECRETS, SECTIONS, Config
 from timewire.errors import TimewireError
+from timewire.settings import load
 
 if TYPE_CHECKING:
     from timewire.library import Amplification, Inspection

@@ -18,8 +18,11 @@ from timewire.checkup import Checkup, Finding, Notes, Told
 from timewire.clock import wall_clock
 from timewire.config import Config
 from timewire.errors import TimewireError
-from timewire.server import SEARCH
+from timewire.server import DAY_MS, SEARCH
 from timewire.webhooks.ledger import FILE, read_progress
+
+GRACE_MS: Final = DAY_MS
+"""How late retention may be: a server need not have run all the time."""
 
 MIN_FREE_BYTES: Final = 1 << 30
 """With less free space than this, a disk is soon full."""
@@ -43,7 +46,11 @@ def examine(
     """
     path = Path(config.data)
     medium = _unasked if config.media_store else _Files(path / MEDIA, deep).problem
-    found = rocksdb.examine(path, clock(), told, repair=repair, medium=medium, erased=erased)
+    days = config.message_days
+    oldest = clock() - round(days * DAY_MS) - GRACE_MS if days else 0
+    found = rocksdb.examine(
+        path, clock(), told, repair=repair, medium=medium, erased=erased, oldest=oldest
+    )
     notes = Notes()
     for check in (_check_webhooks, _check_leftovers, _check_space):
         check(path, found, notes, repair)

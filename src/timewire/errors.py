@@ -147,6 +147,16 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         "the token is missing, malformed, or signed with another key; get a new one",
     ),
     "token_expired": (Forbidden, "the token has expired; get a new one"),
+    "token_revoked": (Forbidden, "the token was revoked; get a new one"),
+    "logged_out": (Forbidden, "this device was logged out; log in again"),
+    "displaced": (
+        Forbidden,
+        "another device of the user has taken this one's place; log in again to take it back",
+    ),
+    "too_many_devices": (
+        Forbidden,
+        "the user has as many devices as may be connected; log out one of those in `devices`",
+    ),
     "bad_device": (Forbidden, "the token is for another device"),
     "replaced": (
         Forbidden,
@@ -164,6 +174,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "banned": (Forbidden, "these users may not be members; lift the ban first"),
     "refused": (Forbidden, "the product does not allow this message; see the reason"),
     # what is not there
+    "unknown_device": (NotFound, "the user has no such device"),
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),

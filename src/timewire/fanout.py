@@ -96,7 +96,7 @@ class FanOut:
             if piece and refs + size > MAX_PUT_REFS:
                 await self._put(piece)
                 piece, refs = [], 0
-            if size > MAX_PUT_REFS:
+            if delivery.mode == "write" and size > MAX_PUT_REFS:
                 await self._put_large(delivery)
             else:
                 piece.append(delivery)

@@ -24,6 +24,7 @@ from timewire.commands import Command
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.hub import Hub
+from timewire.logins import Logins
 from timewire.metrics import BEHIND, PAGES, RESETS
 from timewire.model import Seq
 from timewire.names import check_name
@@ -59,6 +60,7 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 AT_INTERVAL_MS: Final = 25_000
 """How often a quiet connection is told where it stands, and pinged."""
 
+MAX_KIND_CHARS: Final = 32
 TICK_S: Final = 1.0
 COMING_BACK_PER_MS: Final = 2
 """Devices that come back at once after a stop: each is told how long to stay away."""
@@ -128,11 +130,13 @@ class Connection:
         "device",
         "expires_ms",
         "heard",
+        "kind",
         "live",
         "opened",
         "outbox",
         "session",
         "text",
+        "token_id",
         "told",
         "user",
         "ws",
@@ -148,8 +152,15 @@ class Connection:
         self.live = False
         self.user = ""
         self.device = ""
+        self.kind = ""
+        self.token_id = ""
         self.opened = self.heard = self.told = gateway.clock()
         self.expires_ms = 0
+
+    @property
+    def position(self) -> Seq:
+        """How far it has come, while it is not live."""
+        return self.session.position
 
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message, or fall behind when too much waits already."""
@@ -168,9 +179,19 @@ class Connection:
         elif self.session.acked():
             self.outbox.put(frame(self.codec.encode(outcome), self.text))
 
+    def drop(self) -> None:
+        """A push has failed; the device pulls what it was, on a new connection."""
+        self._gateway.carry_out(self, self.session.close(CloseCode.FAULT))
+
     def replace(self) -> None:
         """Another connection of the same device has come."""
-        self._gateway.carry_out(self, self.session.close(CloseCode.REPLACED))
+        self.end(CloseCode.REPLACED)
+
+    def end(self, code: CloseCode) -> None:
+        """Close the connection, for a reason."""
+        if code is CloseCode.LOGGED_OUT:
+            self._gateway.logged_out(self)
+        self._gateway.carry_out(self, self.session.close(code))
 
 
 class Gateway:
@@ -188,6 +209,7 @@ class Gateway:
         answer: Answer,
         directory: Directory,
         signals: Signals,
+        logins: Logins,
     ) -> None:
         self.clock = clock
         self._policy = policy
@@ -198,6 +220,7 @@ class Gateway:
         self._answer = answer
         self._directory = directory
         self._signals = signals
+        self._logins = logins
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -252,6 +275,7 @@ class Gateway:
             connection.live = False
             session.close(CloseCode.SILENT)
             self._hub.leave(connection)
+            self._logins.leave(connection)
             self._leave(connection)
             outbox.abort_in(CLOSE_TIMEOUT_S)
 
@@ -311,10 +335,13 @@ class Gateway:
         try:
             device = check_name(hello.device)
             claims = self._verify(hello.token, device)
+            connection.user, connection.device = claims.user, device
+            connection.kind, connection.token_id = hello.kind[:MAX_KIND_CHARS], claims.id
+            self._logins.join(connection)
         except TimewireError as fault:
+            connection.user = ""
             self.carry_out(connection, session.reject(fault))
             return
-        connection.user, connection.device = claims.user, device
         connection.expires_ms = claims.expires_s * 1000
         start = self._start(claims.user, hello)
         now = self.clock()
@@ -334,7 +361,7 @@ class Gateway:
         except TimewireError as fault:
             self.carry_out(connection, connection.session.refuse(fault, renew.id))
             return
-        connection.expires_ms = claims.expires_s * 1000
+        connection.expires_ms, connection.token_id = claims.expires_s * 1000, claims.id
         self._send(connection, Renewed(renew.id, connection.expires_ms, self.clock()))
 
     def _start(self, user: str, hello: Hello) -> Start:
@@ -375,6 +402,14 @@ class Gateway:
         if isinstance(query, Watch):
             return await self._signals.watch(connection, query)
         return await self._answer(connection.user, query)
+
+    def logged_out(self, connection: Connection) -> None:
+        """The device of a connection is none of its user's any more."""
+        if connection.user:
+            self._hub.leave(connection)
+            self._logins.leave(connection)
+            self._signals.left(connection)
+            connection.user = ""
 
     def _leave(self, connection: Connection) -> None:
         """A connection has ended: its user was here until now."""

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from timewire import admin, remote, showing
-from timewire.config import load
+from timewire.settings import load
 
 POLL_S: Final = 0.2
 

@@ -9,28 +9,41 @@ import asyncio
 from collections.abc import Iterable, Sequence, Set
 from typing import Protocol
 
+import structlog
+
 from timewire.clock import Clock, wall_clock
 from timewire.coding import JSON, MSGPACK
 from timewire.inbox import Delivery
-from timewire.metrics import CONNECTIONS, PUSHES
+from timewire.metrics import CONNECTIONS, DELIVERY_SECONDS, PUSHES
 from timewire.model import Seq, Stored, message_head, message_json
 from timewire.outbox import frame
 
+logger = structlog.get_logger("timewire.hub")
+
 
 class Receiver(Protocol):
-    """A connection as the hub sees it.  ``live``: it has everything up to the hub's position."""
+    """A connection as the hub sees it.  ``live``: it has everything up to the hub's position.
+
+    One that is not live has everything up to its own ``position``.
+    """
 
     user: str
     device: str
     live: bool
     text: bool
 
+    @property
+    def position(self) -> Seq: ...
     def push(self, data: bytes, seq: Seq) -> None:
         """Hand over the frame of a message with this SeqId."""
         ...
 
     def signal(self, data: bytes) -> bool:
         """Hand over the frame of a signal; False: too much waits for the connection already."""
+        ...
+
+    def drop(self) -> None:
+        """A push has failed: end this connection, so that its device comes back and pulls."""
         ...
 
     def replace(self) -> None:
@@ -98,17 +111,33 @@ class Hub:
             for user in users:
                 for receiver in online.get(user, ()):
                     if receiver.live and receiver is not origin:
-                        data = frames.get(receiver.text)
-                        if data is None:
-                            data = frames[receiver.text] = _push_frame(message, receiver.text, now)
-                        receiver.push(data, seq)
+                        try:
+                            data = frames.get(receiver.text)
+                            if data is None:
+                                data = _push_frame(message, receiver.text, now)
+                                frames[receiver.text] = data
+                            receiver.push(data, seq)
+                        except Exception:
+                            _give_up(receiver)
                         pushes += 1
         self.position = position
         PUSHES.inc(pushes)
+        if deliveries:
+            DELIVERY_SECONDS.observe(max(0, now - deliveries[-1].message.time) / 1000)
         for waiter in [one for one in self._waiting if one[0] <= position]:
             self._waiting.remove(waiter)
             if not waiter[1].done():
                 waiter[1].set_result(None)
+
+
+def _give_up(receiver: Receiver) -> None:
+    """A push has raised.  Nothing may be pushed past the message that was not."""
+    receiver.live = False
+    logger.exception("a push failed", user=receiver.user, device=receiver.device)
+    try:
+        receiver.drop()
+    except Exception:
+        logger.exception("a connection cannot be ended", user=receiver.user)
 
 
 def _push_frame(message: Stored, text: bool, now: int) -> bytes:

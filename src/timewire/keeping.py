@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from timewire import admin, backups, remote
-from timewire.config import load
 from timewire.errors import Retryable, TimewireError, error
+from timewire.settings import load
 
 LOCK = "backup.lock"
 

@@ -27,6 +27,8 @@ What every backend promises:
   nothing of the call happened.  When it failed half-way it raises ``UnknownOutcome``
   (outcome_unknown): all of it or nothing of it is there, and a repeat finds out.  The log tries by
   itself to write again; meanwhile reads go on.
+- *Damage.*  A message that fails its checksum is given like a redacted one, so that nobody is kept
+  from what comes after it; it is reported, once.
 - *Epoch.*  ``epoch`` names this log's life; a log that was rebuilt or restored has another one, so
   that positions of the old one are not mistaken for its own.
 """

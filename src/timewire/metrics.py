@@ -15,6 +15,11 @@ COMMIT_SECONDS: Final = Histogram(
     "From staging to stable storage",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
+DELIVERY_SECONDS: Final = Histogram(
+    "timewire_delivery_seconds",
+    "From the time of a message to its push, one for each batch that is pushed",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 60),
+)
 FANOUT_POSITION: Final = Gauge("timewire_fanout_position_seq", "SeqId up to which inboxes are full")
 FANOUT_MESSAGES: Final = Counter(
     "timewire_fanout_messages", "Messages fanned out, by mode of their conversation", ["mode"]
@@ -35,6 +40,9 @@ MODE_CHANGES: Final = Counter(
     "timewire_mode_changes", "Conversations that were given another mode, by the new one", ["mode"]
 )
 CONNECTIONS: Final = Gauge("timewire_connections", "Open WebSocket connections")
+LOGINS_ENDED: Final = Counter(
+    "timewire_logins_ended", "Connections ended by a rule or a revocation, by close code", ["code"]
+)
 PUSHES: Final = Counter("timewire_pushes", "Push frames handed to connections")
 PAGES: Final = Counter("timewire_pages", "Catch-up pages sent")
 BEHIND: Final = Counter("timewire_behind", "Connections that read too slowly for pushes")
@@ -65,6 +73,9 @@ SEARCH_SECONDS: Final = Histogram(
     "From question to answer, without waiting for the index",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )
+LOG_DAMAGED: Final = Counter(
+    "timewire_log_damaged_messages", "Messages that were found to fail their checksums"
+)
 BEFORE_SEND: Final = Counter(
     "timewire_before_send", "Messages that the before-send hook was asked about", ["outcome"]
 )
@@ -82,3 +93,15 @@ WEBHOOK_LAG: Final = Gauge(
 WEBHOOK_PARKED: Final = Gauge(
     "timewire_webhook_parked_events", "Events that an endpoint would not take", ["endpoint"]
 )
+RETENTION_POSITION: Final = Gauge(
+    "timewire_retention_position_seq", "SeqId up to which all was looked at for being too old"
+)
+RETENTION_MESSAGES: Final = Counter(
+    "timewire_retention_messages", "Messages emptied because they were too old"
+)
+
+
+def total(metric: Counter | Histogram, of: str = "total") -> float:
+    """What has been counted over all labels; of a histogram ``count`` or ``sum``."""
+    samples = (sample for family in metric.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith(f"_{of}"))

@@ -2,8 +2,8 @@
 
 A frame is a JSON object with a ``type``.  Everything a client asks for carries an ``id`` of its
 own choice, and the answer (or ``error``) carries the same.  docs/PROTOCOL.md and the OpenAPI page
-are made from these structs.  Those that change something stand in ``timewire.commands``; how
-frames become bytes stands in ``timewire.coding``.
+are made from these structs.  Those that change something stand in ``timewire.commands``, questions
+in ``timewire.asking``; how frames become bytes stands in ``timewire.coding``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from timewire.asking import Query
 from timewire.commands import Command, Frame, Id
 from timewire.errors import TimewireError
-from timewire.finding import Match, Order
 from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq
 
 VERSION: Final = 1
@@ -44,102 +44,20 @@ class Hello(Frame, tag="hello"):
     """First frame.  Without a cursor the device is new and starts at the head, without replay.
 
     ``credit``: how many pages the server may send before it waits for ``credit`` frames.
+    ``kind``: what sort of device it is, such as `phone`; a server may allow one of a kind.
     """
 
     token: str
     device: str
     cursor: Cursor | None = None
     credit: int = 4
+    kind: str = ""
 
 
 class Credit(Frame, tag="credit"):
     """The device has stored this many pages; the server may send as many more."""
 
     pages: int = 1
-
-
-class GetHistory(Frame, tag="history"):
-    """Messages of a conversation, oldest first past ``after`` or newest first below ``before``.
-
-    With neither: the newest.  Answer: ``history_page``.
-    """
-
-    id: Id
-    conversation: str
-    after: Seq | None = None
-    before: Seq | None = None
-    limit: int = 100
-
-
-class ListConversations(Frame, tag="conversations"):
-    """The user's conversations, by name, past ``after``.  Answer: ``conversation_page``."""
-
-    id: Id
-    after: str = ""
-    limit: int = 100
-
-
-class ListMembers(Frame, tag="members"):
-    """The present members of a conversation, by name, past ``after``.  Answer: ``member_page``."""
-
-    id: Id
-    conversation: str
-    after: str = ""
-    limit: int = 100
-
-
-class ListBans(Frame, tag="bans"):
-    """Who may not be a member of a group, by name, past ``after``.  For owners and admins.
-
-    Answer: ``ban_page``.
-    """
-
-    id: Id
-    conversation: str
-    after: str = ""
-    limit: int = 100
-
-
-class ReadBy(Frame, tag="read_by"):
-    """Which members, by name, past ``after``, have read a message, beside its author.
-
-    For direct conversations and for groups of at most 500.  Answer: ``reader_page``.
-    """
-
-    id: Id
-    conversation: str
-    seq: Seq
-    after: str = ""
-    limit: int = 100
-
-
-class Search(Frame, tag="search", rename={"sender": "from"}, forbid_unknown_fields=True):
-    """Messages that one may read, by words and fields.  Answer: `search_page`.
-
-    ``text``: words, "phrases in quotation marks", beginn*, -not; empty with a field to go by.
-    ``match``: all of them, or any.  ``conversation``, ``from``, ``kind``: only there, only by,
-    only these.  ``since`` (included), ``until`` (not included): the message's time.  ``media``:
-    only what carries a file.  ``mentioned``: only what speaks to oneself.
-
-    ``page``: the ``next`` of the page before, with everything else but ``limit`` the same.
-    ``wait_for``: first wait until this SeqId can be found.  Unknown keys are refused: a filter
-    that is not known cannot be ignored.
-    """
-
-    id: Id
-    text: str = ""
-    match: Match = "all"
-    conversation: str = ""
-    sender: str = ""
-    kind: str = ""
-    since: int | None = None
-    until: int | None = None
-    media: bool = False
-    mentioned: bool = False
-    order: Order = "newest"
-    limit: int = 20
-    page: str = ""
-    wait_for: Seq = 0
 
 
 class Watch(Frame, tag="watch"):
@@ -173,12 +91,6 @@ class Ping(Frame, tag="ping"):
 
     id: Id = ""
 
-
-Reading = GetHistory | ListConversations | ListMembers | ListBans | ReadBy
-"""What is answered from the stores."""
-
-Query = Reading | Search
-"""What asks for something that is stored."""
 
 ClientFrame = Hello | Credit | Command | Query | Watch | Typing | Renew | Ping
 
@@ -367,6 +279,22 @@ class ReaderPage(Frame, tag="reader_page"):
     has_more: bool
 
 
+class DeviceState(msgspec.Struct, frozen=True):
+    """A device of the user.  ``seen``: when it last was known to be there (ms)."""
+
+    device: str
+    kind: str
+    online: bool
+    seen: int
+
+
+class DevicePage(Frame, tag="device_page"):
+    """Answer to ``devices`` and ``log_out``."""
+
+    id: Id
+    devices: list[DeviceState]
+
+
 class SearchHit(msgspec.Struct, frozen=True):
     """A message that was found.  ``snippet``: the part of its text to show.
 
@@ -440,6 +368,7 @@ ServerFrame = (
     | BanPage
     | ReaderPage
     | SearchPage
+    | DevicePage
     | Presence
     | Watching
     | SomeoneTyping
@@ -466,8 +395,12 @@ class CloseCode(IntEnum):
     FAULT = 4003
     BAD_TOKEN = 4100
     TOKEN_EXPIRED = 4101
+    TOKEN_REVOKED = 4102
     REPLACED = 4200
     VIOLATION = 4201
+    LOGGED_OUT = 4202
+    DISPLACED = 4203
+    TOO_MANY_DEVICES = 4204
 
 
 Advice = Literal["reconnect", "renew", "stop"]

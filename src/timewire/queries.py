@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from timewire.asking import GetHistory, ListBans, ListConversations, ListMembers, ReadBy, Reading
 from timewire.changes import as_left, was_changed
 from timewire.clock import Clock, wall_clock
 from timewire.directory import Directory, Membership
@@ -28,15 +29,9 @@ from timewire.protocol import (
     BanPage,
     ConversationPage,
     ConversationState,
-    GetHistory,
     HistoryPage,
-    ListBans,
-    ListConversations,
-    ListMembers,
     MemberPage,
-    ReadBy,
     ReaderPage,
-    Reading,
     WhyEmpty,
 )
 from timewire.rules import check_staff

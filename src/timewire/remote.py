@@ -14,9 +14,9 @@ import typer
 
 from timewire import showing
 from timewire.auth import find_secret, mint
-from timewire.config import load
 from timewire.errors import error
 from timewire.model import GroupKind, Message
+from timewire.settings import load
 
 if TYPE_CHECKING:
     from timewire.client import Client

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from timewire import admin, remote, showing
 from timewire.auth import find_admin_key
-from timewire.config import load
 from timewire.errors import error
+from timewire.settings import load
 
 if TYPE_CHECKING:
     from timewire.client import Client, Hit

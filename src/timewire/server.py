@@ -16,6 +16,7 @@ from aiohttp import web
 from timewire import policy as policies
 from timewire.access import MediaAccess
 from timewire.api import Api
+from timewire.asking import ListDevices, LogOut, Search
 from timewire.attachments import Attachments, Rules
 from timewire.auth import Claims, Keys, verify
 from timewire.backends.local_bus import LocalBus
@@ -26,20 +27,25 @@ from timewire.backups import Snapshots
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
 from timewire.directory import Directory
-from timewire.errors import TimewireError, error
+from timewire.errors import error
+from timewire.explorer import Explorer
 from timewire.fanout import FanOut
 from timewire.gateway import Gateway, Policy
 from timewire.hub import Hub
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.lives import expire, sweep
 from timewire.load import Loads
-from timewire.log import MAX_SWEEP_MESSAGES, MessageLog
+from timewire.log import MessageLog
+from timewire.logins import Logins, device_rules
 from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
-from timewire.protocol import Limits, Query, Search, ServerFrame
+from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
+from timewire.retention import retention
+from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
@@ -48,20 +54,13 @@ from timewire.signals import Signals
 from timewire.signing import Signer
 from timewire.sync import Sync
 from timewire.timeline import TimelineStore
-from timewire.webhooks import Webhooks, find_secrets
+from timewire.webhooks import find_secrets, webhooks
 
 HOUR_MS: Final = 60 * 60 * 1000
 DAY_MS: Final = 24 * HOUR_MS
 MIB: Final = 1 << 20
-EXPIRY_PASSES: Final = 20
-"""How often within an inbox's life the oldest entries are removed."""
-
 SEARCH: Final = "search"
 """Where in the data directory the search index is."""
-
-MAX_EXPIRY_PAUSE_S: Final = 3600.0
-SWEEP_PAUSE_S: Final = 1.0
-"""Between two looks for messages whose life is over."""
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Of Python's garbage collector, by generation."""
@@ -125,8 +124,14 @@ class Server:
         self._index = index
         self._indexer, self._searcher = _search(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
-        self._webhooks = _webhooks(config, store, self._hub, clock)
+        self._webhooks = webhooks(
+            config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
+        )
+        forget = self._indexer.forget if self._indexer is not None else None
+        self._retention = retention(config, store.log, store.messages, clock, forget)
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
+        self._revocations = Revocations.load(Path(config.data), clock())
+        self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
         self._policy = _policy(config)
         self._gateway = Gateway(
             self._policy,
@@ -138,6 +143,7 @@ class Server:
             answer=self._answer,
             directory=store.directory,
             signals=self._signals,
+            logins=self._logins,
         )
         self._runner: web.AppRunner | None = None
         self._stopping = False
@@ -211,8 +217,10 @@ class Server:
         self._attachments.clear()
         self._run(self._attachments.run())
         self._run(self._modes.run())
-        self._run(self._expire())
-        self._run(self._sweep())
+        self._run(expire(self._store.inbox, self.config.inbox_days * DAY_MS, self._clock))
+        self._run(sweep(self._store.log, self._clock))
+        if self._retention is not None:
+            self._run(self._retention.run())
         await self._listen()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -293,14 +301,30 @@ class Server:
             answer=self._answer,
             indexer=self._indexer,
             attachments=self._attachments,
+            logins=self._logins,
             webhooks=self._webhooks,
             snapshots=self._snapshots,
+            explorer=self._explorer(),
             stopping=lambda: self._stopping,
         )
         self._api.install(application)
         return application
 
+    def _explorer(self) -> Explorer:
+        store = self._store
+        return Explorer(
+            store.log,
+            store.inbox,
+            store.directory,
+            hub=self._hub,
+            indexer=self._indexer,
+            webhooks=self._webhooks,
+            clock=self._clock,
+        )
+
     async def _answer(self, user: str, query: Query) -> ServerFrame:
+        if isinstance(query, ListDevices | LogOut):
+            return await self._logins.answer(user, query)
         if not isinstance(query, Search):
             return await self._queries.answer(user, query)
         if self._searcher is None:
@@ -308,33 +332,14 @@ class Server:
         return await self._searcher.answer(user, query)
 
     def _verify(self, token: str, device: str | None) -> Claims:
-        return verify(self._ring, token, device, self._clock())
+        claims = verify(self._ring, token, device, self._clock())
+        self._revocations.check(claims, device)
+        return claims
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(_report)
         self._tasks.append(task)
-
-    async def _expire(self) -> None:
-        """Remove inbox entries at the end of their life."""
-        life_ms = self.config.inbox_days * DAY_MS
-        while True:
-            await asyncio.sleep(min(MAX_EXPIRY_PAUSE_S, life_ms / 1000 / EXPIRY_PASSES))
-            try:
-                await self._store.inbox.expire(int(self._clock() - life_ms))
-            except TimewireError as fault:
-                logger.warning("expiry failed, and is tried again", code=fault.code)
-
-    async def _sweep(self) -> None:
-        """Redact messages at the end of their life.  Nobody is shown them from then on anyway."""
-        while True:
-            await asyncio.sleep(SWEEP_PAUSE_S)
-            try:
-                more = True
-                while more:
-                    more = await self._store.log.sweep(self._clock()) == MAX_SWEEP_MESSAGES
-            except TimewireError as fault:
-                logger.warning("a sweep failed, and is tried again", code=fault.code)
 
 
 def _nothing(server: Server) -> None:
@@ -442,13 +447,6 @@ def _sender(
 
 def _signer(config: Config) -> Signer:
     return Signer(find_secrets(config))
-
-
-def _webhooks(config: Config, store: Store, hub: Hub, clock: Clock) -> Webhooks | None:
-    """What tells the product's servers, when there are any to be told."""
-    if not config.webhooks:
-        return None
-    return Webhooks(config, store.log, store.directory, lambda user: bool(hub.of(user)), clock)
 
 
 def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:

@@ -58,6 +58,12 @@ MAX_QUERIES_IN_FLIGHT: Final = 32
 MAX_STALL_MS: Final = 10_000
 """How long commands are refused after one that was refused for now and is not repeated."""
 
+_REJECTIONS: Final = {
+    "token_expired": CloseCode.TOKEN_EXPIRED,
+    "token_revoked": CloseCode.TOKEN_REVOKED,
+    "too_many_devices": CloseCode.TOO_MANY_DEVICES,
+}
+
 State = Literal["new", "checking", "catching", "live", "closed"]
 
 
@@ -209,9 +215,7 @@ class Session:
             self.state = "new"
             return self.refuse(fault)
         self.state = "closed"
-        expired = fault.code == "token_expired"
-        code = CloseCode.TOKEN_EXPIRED if expired else CloseCode.BAD_TOKEN
-        return (problem(fault), Close(code))
+        return (problem(fault), Close(_REJECTIONS.get(fault.code, CloseCode.BAD_TOKEN)))
 
     # -- catching up and live -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from timewire.asking import Search
 from timewire.backends.memory import MemoryIndex, MemoryStore
 from timewire.backends.tantivy import TantivyIndex
 from timewire.errors import Retryable, TimewireError
@@ -26,7 +27,7 @@ from timewire.model import (
     encode_change,
     encode_stored,
 )
-from timewire.protocol import Search, SearchPage
+from timewire.protocol import SearchPage
 from timewire.search import Indexer, Scopes, Searcher
 
 PATIENCE = 12

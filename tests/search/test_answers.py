@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from timewire.asking import Search
 from timewire.backends.memory import MemoryIndex
 from timewire.finding import Found
 from timewire.model import (
@@ -19,7 +20,6 @@ from timewire.model import (
     encode_stored,
 )
 from timewire.names import direct
-from timewire.protocol import Search
 from timewire.search import answers as module
 from timewire.search.answers import MAX_HITS
 from timewire.search.questions import MAX_QUESTION_CHARS

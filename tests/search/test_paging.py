@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.asking import Search
 from timewire.errors import TimewireError
 from timewire.model import MAX_SEQ
-from timewire.protocol import Search
 from timewire.search.paging import MAX_TOKEN_CHARS, MAX_WEIGHT, Place, seal, unseal
 
 ASKED = Search("1", "hello", conversation="team")

@@ -14,6 +14,9 @@ import {
 
 const SCHEMA_VERSION = 1;
 
+/** What IndexedDB takes for "all". */
+const MAX_ROWS = 2 ** 32 - 1;
+
 type Mode = "readonly" | "readwrite";
 
 /** Rows in the database `timewire:<name>` of this origin. Throws `storage_unavailable`. */
@@ -74,6 +77,7 @@ async function attempt<Result>(
 
 type Writing = IDBPTransaction<unknown, typeof TABLES, "readwrite">;
 
+/** Writes are not waited for: what reads comes after them, and the transaction says if one fails. */
 class IndexedRows implements Rows {
   constructor(private readonly transaction: Writing) {}
 
@@ -82,16 +86,16 @@ class IndexedRows implements Rows {
   }
 
   async put(table: Table, key: Key, value: unknown): Promise<void> {
-    await this.transaction.objectStore(table).put(value, key as IDBValidKey);
+    later(this.transaction.objectStore(table).put(value, key as IDBValidKey));
   }
 
   async delete(table: Table, keys: Key | Range): Promise<void> {
     const which = isRange(keys) ? bounds(keys) : (keys as IDBValidKey);
-    if (which !== undefined) await this.transaction.objectStore(table).delete(which);
+    if (which !== undefined) later(this.transaction.objectStore(table).delete(which));
   }
 
   async clear(table: Table): Promise<void> {
-    await this.transaction.objectStore(table).clear();
+    later(this.transaction.objectStore(table).clear());
   }
 
   async scan<Value>(
@@ -100,16 +104,28 @@ class IndexedRows implements Rows {
     { backward = false, limit = Number.POSITIVE_INFINITY } = {},
   ): Promise<[Key, Value][]> {
     const store = this.transaction.objectStore(table);
-    const found: [Key, Value][] = [];
     const within = bounds(range);
-    if (!within) return found;
-    let cursor = await store.openCursor(within, backward ? "prev" : "next");
+    if (!within) return [];
+    if (!backward) {
+      const most = Math.min(limit, MAX_ROWS);
+      const [keys, values] = await Promise.all([
+        store.getAllKeys(within, most),
+        store.getAll(within, most),
+      ]);
+      return keys.map((key, at) => [key as Key, values[at] as Value]);
+    }
+    const found: [Key, Value][] = [];
+    let cursor = await store.openCursor(within, "prev");
     while (cursor && found.length < limit) {
       found.push([cursor.key as Key, cursor.value as Value]);
       cursor = await cursor.continue();
     }
     return found;
   }
+}
+
+function later(request: Promise<unknown>): void {
+  request.catch(() => undefined);
 }
 
 /** The range in IndexedDB's words, which has none for an empty one. */

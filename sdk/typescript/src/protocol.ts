@@ -14,16 +14,20 @@ export const CloseCode = {
   FAULT: 4003,
   BAD_TOKEN: 4100,
   TOKEN_EXPIRED: 4101,
+  TOKEN_REVOKED: 4102,
   REPLACED: 4200,
   VIOLATION: 4201,
+  LOGGED_OUT: 4202,
+  DISPLACED: 4203,
+  TOO_MANY_DEVICES: 4204,
 } as const;
 
 /** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
   forbidden:
-    "bad_token token_expired bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned refused",
+    "bad_token token_expired token_revoked logged_out displaced too_many_devices bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned refused",
   not_found:
-    "unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
+    "unknown_device unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
     "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable shutting_down not_connected",
   unknown_outcome:
@@ -63,6 +67,7 @@ export type Advice = "reconnect" | "renew" | "stop";
  * First frame.  Without a cursor the device is new and starts at the head, without replay.
  *
  * `credit`: how many pages the server may send before it waits for `credit` frames.
+ * `kind`: what sort of device it is, such as `phone`; a server may allow one of a kind.
  */
 export interface Hello {
   readonly type: "hello";
@@ -70,6 +75,7 @@ export interface Hello {
   readonly device: string;
   readonly cursor?: Cursor | null;
   readonly credit?: number;
+  readonly kind?: string;
 }
 
 /** The device has stored this many pages; the server may send as many more. */
@@ -356,6 +362,23 @@ export interface Search {
   readonly wait_for?: number;
 }
 
+/** The user's own devices, by name.  Answer: `device_page`. */
+export interface ListDevices {
+  readonly type: "devices";
+  readonly id: string;
+}
+
+/**
+ * Log out one of the user's own devices: its connection ends (4202), its tokens are void.
+ *
+ * It can come back with a token issued later.  Answer: `device_page`, without it.
+ */
+export interface LogOut {
+  readonly type: "log_out";
+  readonly id: string;
+  readonly device: string;
+}
+
 /**
  * Be told when these users come and go, in place of those watched before; at most 500.
  *
@@ -557,6 +580,13 @@ export interface SearchPage {
   readonly next: string;
 }
 
+/** Answer to `devices` and `log_out`. */
+export interface DevicePage {
+  readonly type: "device_page";
+  readonly id: string;
+  readonly devices: readonly DeviceState[];
+}
+
 /**
  * A user that is watched is online now, or no longer: then `seen` says since when (ms).
  *
@@ -688,6 +718,14 @@ export interface SearchHit {
   readonly matches: readonly (readonly [number, number])[];
 }
 
+/** A device of the user.  `seen`: when it last was known to be there (ms). */
+export interface DeviceState {
+  readonly device: string;
+  readonly kind: string;
+  readonly online: boolean;
+  readonly seen: number;
+}
+
 export type GroupCommand =
   | Create
   | Update
@@ -729,20 +767,15 @@ export type Command =
   | Block
   | PutSettings;
 
-export type Reading =
-  | GetHistory
-  | ListConversations
-  | ListMembers
-  | ListBans
-  | ReadBy;
-
 export type Query =
   | GetHistory
   | ListConversations
   | ListMembers
   | ListBans
   | ReadBy
-  | Search;
+  | Search
+  | ListDevices
+  | LogOut;
 
 export type ClientFrame =
   | Hello
@@ -770,6 +803,8 @@ export type ClientFrame =
   | ListBans
   | ReadBy
   | Search
+  | ListDevices
+  | LogOut
   | Watch
   | Typing
   | Renew
@@ -791,6 +826,7 @@ export type ServerFrame =
   | BanPage
   | ReaderPage
   | SearchPage
+  | DevicePage
   | Presence
   | Watching
   | SomeoneTyping
@@ -1024,6 +1060,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   ban_page: [{}],
   reader_page: [{}],
   search_page: [{ next: "" }, { hits: "SearchHit" }],
+  device_page: [{}],
   presence: [{ seen: 0 }],
   watching: [{}, { users: "presence" }],
   typing: [{}],

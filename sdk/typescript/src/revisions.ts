@@ -40,12 +40,10 @@ export function bare({ conversation, seq, time }: Message): Message {
  */
 export async function add(rows: Rows, user: string, message: Message): Promise<boolean> {
   const { conversation, seq } = message;
-  const known = await get(rows, conversation, seq);
-  if (known) {
-    if (isNewer(message, known)) await put(rows, await settle(rows, message));
-    return false;
-  }
-  await put(rows, await settle(rows, message));
+  // Asked together: each answer of IndexedDB takes its time.
+  const [known, row] = await Promise.all([get(rows, conversation, seq), settle(rows, message)]);
+  if (!known || isNewer(message, known)) await put(rows, row);
+  if (known) return false;
   if (rewrites(message)) {
     const target = message.body.seq as number;
     await rows.put("notes", [conversation, target, seq], true);
@@ -69,8 +67,12 @@ function isNewer(message: Message, known: Row): boolean {
 /** A message that has come, with the later changes that are here already. */
 async function settle(rows: Rows, message: Message): Promise<Row> {
   const { conversation, seq } = message;
-  if (!message.kind || (await rows.get("hidden", [conversation, seq]))) return gone(message);
-  return fold({ message, base: message.version }, await noted(rows, conversation, seq));
+  const [hidden, changes] = await Promise.all([
+    rows.get("hidden", [conversation, seq]),
+    noted(rows, conversation, seq),
+  ]);
+  if (!message.kind || hidden) return gone(message);
+  return fold({ message, base: message.version }, changes);
 }
 
 /** A change with the SeqId `since` has come: apply it, and those behind it again. */

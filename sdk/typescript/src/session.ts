@@ -194,6 +194,7 @@ export class Session {
       case "renewed":
         return this.#planRenewal(frame);
       case "pong":
+      case "device_page":
         return;
       case "typing":
       case "presence":
@@ -381,6 +382,10 @@ export class Session {
 
   #sendQuery(query: wire.Query): void {
     if (!this.#limits) return;
+    if (query.type === "devices" || query.type === "log_out") {
+      this.#transmit(query, this.#limits);
+      return;
+    }
     const { limit = PAGE_ENTRIES } = query;
     const fitting = Math.min(limit, this.#limits.page_entries);
     this.#transmit({ ...query, limit: fitting }, this.#limits);

@@ -192,9 +192,11 @@ export class Store {
 }
 
 async function unread(rows: Rows): Promise<[number, Arrival][]> {
+  const all = await rows.scan<Unread>("unread", ALL);
+  const kept = await Promise.all(all.map(([, { key }]) => rows.get<Row>("messages", key)));
   const found: [number, Arrival][] = [];
-  for (const [number, { key, type }] of await rows.scan<Unread>("unread", ALL)) {
-    const row = await rows.get<Row>("messages", key);
+  for (const [at, [number, { type }]] of all.entries()) {
+    const row = kept[at];
     if (row) found.push([number as number, { type, message: row.message }]);
   }
   return found;

@@ -31,6 +31,7 @@ PREFLIGHT_AGE_S: Final = 600
 STATUSES: Final = {
     "bad_token": 401,
     "token_expired": 401,
+    "token_revoked": 401,
     "bad_admin_key": 401,
     "wrong_method": 405,
     "conversation_exists": 409,

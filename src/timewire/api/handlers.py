@@ -23,6 +23,7 @@ from timewire.api.routes import (
     Health,
     Poll,
     Replay,
+    Revoked,
     Route,
     Synced,
     Token,
@@ -37,9 +38,11 @@ from timewire.clock import Clock
 from timewire.commands import Command
 from timewire.config import Config
 from timewire.errors import TimewireError, error
+from timewire.explorer import Explore, Explorer, Follow
 from timewire.gateway import Verify
 from timewire.hub import Hub
 from timewire.log import MessageLog
+from timewire.logins import Logins, Revoke
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
@@ -68,8 +71,10 @@ class Api:
         answer: Answer,
         indexer: Indexer | None,
         attachments: Attachments,
+        logins: Logins,
         webhooks: Webhooks | None,
         snapshots: Snapshots,
+        explorer: Explorer,
         stopping: Callable[[], bool],
     ) -> None:
         self._keys = keys
@@ -80,9 +85,11 @@ class Api:
         self._sender = sender
         self._sync = sync
         self._answer = answer
+        self._logins = logins
         self._indexer = indexer
         self._webhooks = webhooks
         self._snapshots = snapshots
+        self._explorer = explorer
         self._callers = Callers(keys, verify)
         self._rates = Rates(config.sends_per_second)
         self._files = Files(attachments, self._callers, self._rates, clock)
@@ -113,8 +120,11 @@ class Api:
             "upload": self._files.upload,
             "download": self._files.download,
             "token": self._token,
+            "revoke": self._revoke,
             "index": self._index,
             "reindex": self._reindex,
+            "explore": self._explore,
+            "follow": self._follow,
             "webhooks": self._endpoints,
             "replay": self._replay,
             "snapshot": self._snapshot,
@@ -160,6 +170,7 @@ class Api:
             RESETS.labels(lost.reason).inc()
             cursor = Cursor(base, str(self._hub.position))
             return answer(Synced([], cursor, reset=lost.reason))
+        self._callers.find(request)  # the token may have ended while we waited
         messages = [msgspec.Raw(message) for message in page.messages]
         return answer(Synced(messages, Cursor(base, str(page.position)), page.has_more))
 
@@ -193,6 +204,11 @@ class Api:
         )
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
 
+    async def _revoke(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        await self._logins.revoke(await read(request, Revoke))
+        return answer(Revoked())
+
     # -- the search index -----------------------------------------------------------------------
 
     async def _index(self, route: Route, request: web.Request) -> web.Response:
@@ -208,6 +224,16 @@ class Api:
         if self._indexer is None:
             raise error("search_off")
         return self._indexer
+
+    # -- the explorer ---------------------------------------------------------------------------
+
+    async def _explore(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._explorer.explore(await read(request, Explore)))
+
+    async def _follow(self, route: Route, request: web.Request) -> web.Response:
+        self._callers.check_admin(request)
+        return answer(await self._explorer.follow(await read(request, Follow)))
 
     # -- webhooks -------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "mute": {"id": "f07a35", "user": "bob", "until": 1900000000000},
     "block": {"id": "27ce81", "user": "eve"},
     "settings": {"id": "d90b11", "presence": "nobody"},
+    "revoke": {"user": "alice", "device": "lost-phone"},
     "token": {"user": "alice", "life_s": 3600},
     "replay": {"endpoint": "app.example.com/timewire", "since": 4711},
 }

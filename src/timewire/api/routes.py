@@ -12,6 +12,16 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from timewire.asking import (
+    GetHistory,
+    ListBans,
+    ListConversations,
+    ListDevices,
+    ListMembers,
+    LogOut,
+    ReadBy,
+    Search,
+)
 from timewire.auth import TOKEN_LIFE_S
 from timewire.backups import Snapshot
 from timewire.commands import (
@@ -33,23 +43,20 @@ from timewire.commands import (
     Unban,
     Update,
 )
+from timewire.explorer import Exploration, Explore, Follow, Way
 from timewire.images import THUMBNAIL_SIZES
+from timewire.logins import Revoke
 from timewire.model import Media, Seq
 from timewire.protocol import (
     Ack,
     BanPage,
     ConversationPage,
     Cursor,
-    GetHistory,
+    DevicePage,
     HistoryPage,
-    ListBans,
-    ListConversations,
-    ListMembers,
     MemberPage,
-    ReadBy,
     ReaderPage,
     ResetReason,
-    Search,
     SearchPage,
 )
 from timewire.search.indexer import Progress
@@ -110,6 +117,12 @@ class Token(msgspec.Struct, frozen=True):
     expires: int
 
 
+class Revoked(msgspec.Struct, frozen=True):
+    """It is void, durably, and the connections it had opened are closed."""
+
+    revoked: bool = True
+
+
 class Health(msgspec.Struct, frozen=True):
     """The process is alive."""
 
@@ -151,8 +164,11 @@ Does = Literal[
     "upload",
     "download",
     "token",
+    "revoke",
     "index",
     "reindex",
+    "explore",
+    "follow",
     "webhooks",
     "replay",
     "snapshot",
@@ -310,6 +326,37 @@ ROUTES: Final = (
         "admin",
     ),
     Route(
+        "POST",
+        "/v1/revocations",
+        "revoke",
+        "revoke",
+        Revoke,
+        Revoked,
+        "Make a token void, or all of a user or of a device",
+        "Tokens",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/devices",
+        "devices",
+        "question",
+        ListDevices,
+        DevicePage,
+        "List the user's devices",
+        "Tokens",
+    ),
+    Route(
+        "DELETE",
+        "/v1/devices/{device}",
+        "log_out",
+        "question",
+        LogOut,
+        DevicePage,
+        "Log out a device of the user",
+        "Tokens",
+    ),
+    Route(
         "GET",
         "/v1/search/index",
         "index",
@@ -328,6 +375,28 @@ ROUTES: Final = (
         None,
         Progress,
         "Make the search index anew, while the old one answers",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer",
+        "explore",
+        "explore",
+        Explore,
+        Exploration,
+        "A stretch of the log, with conversations, inboxes, consumers and devices beside it",
+        "Operation",
+        "admin",
+    ),
+    Route(
+        "GET",
+        "/v1/explorer/{seq}",
+        "follow",
+        "follow",
+        Follow,
+        Way,
+        "The way of one message: which consumers, inboxes and devices it has reached",
         "Operation",
         "admin",
     ),

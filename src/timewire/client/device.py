@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
 
+from timewire.asking import Search
 from timewire.client import queries
 from timewire.client.acts import Acts, Posted
 from timewire.client.driver import Driver, TokenSource
@@ -30,9 +31,10 @@ from timewire.client.transport import Backoff, Dialer, socket_url
 from timewire.coding import JSON, MSGPACK
 from timewire.commands import Command
 from timewire.errors import error
+from timewire.finding import Match, Order
 from timewire.model import Media, Message, Seq
 from timewire.names import check_name, direct
-from timewire.protocol import MAX_WATCHED_USERS, Match, Order, Search, Watch
+from timewire.protocol import MAX_WATCHED_USERS, DeviceState, Watch
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
@@ -47,12 +49,15 @@ def connect(
     codec: Literal["json", "msgpack"] = "json",
     timeout_s: float = CONNECT_TIMEOUT_S,
     backoff: Backoff | None = None,
+    kind: str = "",
 ) -> Client:
     """A device of the user whom the token names; use it with ``async with``.
 
     ``device`` names this installation: a user's devices have different names.  ``store`` is the
     path of a SQLite file, made when missing; with it messages, the cursor and what is queued
     outlive the app, and the device starts offline too.  Without one the device is new each time.
+
+    ``kind`` says what sort of device it is, such as `phone`: a server may allow one of a kind.
 
     ``token`` may be an async function: it is called for the first token, and whenever the server
     wants another one.
@@ -62,7 +67,14 @@ def connect(
     (directory_in_use, wrong_store, bad_config ...).
     """
     return Client(
-        url, token, device=device, store=store, codec=codec, timeout_s=timeout_s, backoff=backoff
+        url,
+        token,
+        device=device,
+        store=store,
+        codec=codec,
+        timeout_s=timeout_s,
+        backoff=backoff,
+        kind=kind,
     )
 
 
@@ -86,8 +98,10 @@ class Client(Acts):
         codec: Literal["json", "msgpack"],
         timeout_s: float,
         backoff: Backoff | None,
+        kind: str,
     ) -> None:
         self.device = check_name(device)
+        self._kind = kind
         self._url = socket_url(url)
         self._token: TokenSource = token
         self._store = store
@@ -100,7 +114,14 @@ class Client(Acts):
         self._kept = SqliteStore(given) if isinstance(given, str | Path) else given or MemoryStore()
         self._dialer = Dialer(self._url, self._codec)
         try:
-            self._driver = Driver(self._dialer, self._token, self.device, self._kept, self._backoff)
+            self._driver = Driver(
+                self._dialer,
+                self._token,
+                self.device,
+                self._kept,
+                self._backoff,
+                kind=self._kind,
+            )
             await self._start()
             self._files = Files(self._url, self._driver.token)
         except BaseException:
@@ -264,6 +285,17 @@ class Client(Acts):
     async def read_by(self, conversation: str, seq: Seq) -> list[str]:
         """Who has read a message, beside its author.  Not told in groups of more than 500."""
         return [one async for one in queries.readers(self._driver.ask, conversation, seq)]
+
+    async def devices(self) -> list[DeviceState]:
+        """The user's devices, by name."""
+        return await queries.devices(self._driver.ask)
+
+    async def log_out(self, device: str) -> list[DeviceState]:
+        """Log out one of the user's devices; those that are left.
+
+        Its tokens are void from now on.  Raises ``NotFound`` (unknown_device).
+        """
+        return await queries.devices(self._driver.ask, log_out=device)
 
     async def search(
         self,

@@ -43,11 +43,18 @@ class Driver:
     """
 
     def __init__(
-        self, dial: Dial, token: TokenSource, device: str, store: Store, backoff: Backoff
+        self,
+        dial: Dial,
+        token: TokenSource,
+        device: str,
+        store: Store,
+        backoff: Backoff,
+        *,
+        kind: str = "",
     ) -> None:
         saved = store.load()
         self.store = store
-        self.session = Session(saved, device)
+        self.session = Session(saved, device, kind)
         self.feed = Feed(self._progress)
         self.trouble = "no answer yet"
         self._dial = dial

@@ -8,6 +8,16 @@ from uuid import uuid4
 
 import msgspec
 
+from timewire.asking import (
+    GetHistory,
+    ListBans,
+    ListConversations,
+    ListDevices,
+    ListMembers,
+    LogOut,
+    ReadBy,
+    Search,
+)
 from timewire.model import (
     ConversationKind,
     History,
@@ -21,16 +31,12 @@ from timewire.protocol import (
     BanPage,
     ConversationPage,
     ConversationState,
-    GetHistory,
+    DevicePage,
+    DeviceState,
     HistoryPage,
-    ListBans,
-    ListConversations,
-    ListMembers,
     MemberPage,
     Query,
-    ReadBy,
     ReaderPage,
-    Search,
     SearchPage,
     WhyEmpty,
 )
@@ -41,7 +47,16 @@ PAGE_ENTRIES: Final = 100
 SEARCH_HITS: Final = 20
 """Found at a time, where the app does not say how many."""
 
-Page = TypeVar("Page", HistoryPage, ConversationPage, MemberPage, BanPage, ReaderPage, SearchPage)
+Page = TypeVar(
+    "Page",
+    HistoryPage,
+    ConversationPage,
+    MemberPage,
+    BanPage,
+    ReaderPage,
+    SearchPage,
+    DevicePage,
+)
 
 
 class Ask(Protocol):
@@ -223,3 +238,9 @@ def _conversation(state: ConversationState) -> Conversation:
         state.muted,
         state.mention_all,
     )
+
+
+async def devices(ask: Ask, *, log_out: str | None = None) -> list[DeviceState]:
+    """The user's devices, after logging out one of them if that is asked for."""
+    query = ListDevices(new_id()) if log_out is None else LogOut(new_id(), log_out)
+    return (await ask(query, DevicePage)).devices

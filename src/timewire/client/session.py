@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from timewire import coding
+from timewire import asking, coding
 from timewire import protocol as wire
 from timewire.client.events import (
     Acked,
@@ -75,6 +75,7 @@ Answer = (
     | wire.BanPage
     | wire.ReaderPage
     | wire.SearchPage
+    | wire.DevicePage
     | TimewireError
 )
 _Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind
@@ -83,7 +84,11 @@ _Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind
 _CLOSINGS: Final[dict[int, str]] = {
     wire.CloseCode.BAD_TOKEN: "bad_token",
     wire.CloseCode.TOKEN_EXPIRED: "token_expired",
+    wire.CloseCode.TOKEN_REVOKED: "token_revoked",
     wire.CloseCode.REPLACED: "replaced",
+    wire.CloseCode.LOGGED_OUT: "logged_out",
+    wire.CloseCode.DISPLACED: "displaced",
+    wire.CloseCode.TOO_MANY_DEVICES: "too_many_devices",
     wire.CloseCode.VIOLATION: "bad_frame",
 }
 
@@ -124,12 +129,13 @@ class Session:
     the server knows the device as another user; there also ``Invalid`` when its hello is refused.
     """
 
-    def __init__(self, saved: Saved, device: str) -> None:
+    def __init__(self, saved: Saved, device: str, kind: str = "") -> None:
         if saved.owner and saved.owner.device != device:
             raise error("wrong_store", device=device, owner=saved.owner.device)
         self.state = State.CONNECTING
         self.user = saved.owner.user if saved.owner else ""
         self.device = device
+        self._kind = kind
         self.unread = len(saved.unread)
         self._cursor = saved.cursor
         self._reset = saved.reset
@@ -168,7 +174,7 @@ class Session:
 
     def opened(self, token: str) -> None:
         """A connection is there; nothing was said on it."""
-        hello = wire.Hello(token, self.device, self._cursor, CREDIT_PAGES)
+        hello = wire.Hello(token, self.device, self._cursor, CREDIT_PAGES, self._kind)
         self._effects.frames.append(hello)
 
     def closed(self, code: int, reason: str) -> tuple[wire.Advice, TimewireError]:
@@ -370,8 +376,10 @@ class Session:
 
     def _send_query(self, query: wire.Query) -> None:
         if self._limits is not None:
-            limit = min(query.limit, self._limits.page_entries)
-            self._transmit(msgspec.structs.replace(query, limit=limit), self._limits)
+            if not isinstance(query, asking.ListDevices | asking.LogOut):
+                limit = min(query.limit, self._limits.page_entries)
+                query = msgspec.structs.replace(query, limit=limit)
+            self._transmit(query, self._limits)
 
     def _transmit(self, frame: Command | wire.Query, limits: wire.Limits) -> None:
         # The server would refuse it without knowing its id, for ever.

@@ -179,7 +179,9 @@ class WebSocketLink:
             while (message := await self._socket.receive()).type in _DATA:
                 self._heard += 1
                 await self._incoming.put(self._codec.decode_server(message.data))
-            self.code = self._socket.close_code or ABNORMAL
+            # When the server is gone before we answer, the socket forgets the code that it sent.
+            told = message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+            self.code = told or self._socket.close_code or ABNORMAL
             self.reason = self.reason or message.extra or f"closed with {self.code}"
         except TimewireError as unreadable:
             self.reason = str(unreadable)

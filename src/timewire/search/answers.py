@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from timewire.asking import Search
 from timewire.clock import Clock
 from timewire.errors import error
 from timewire.finding import EVERYONE, Found, Inquiry, Order, Phrase, Ranking, Wanted, matches
@@ -22,7 +23,7 @@ from timewire.log import MessageLog
 from timewire.metrics import SEARCH_SECONDS, SEARCHES
 from timewire.model import MAX_SEQ, Ref, Seq, Stored, message_head, message_json
 from timewire.names import MAX_NAME_BYTES, MAX_TIMELINE_BYTES
-from timewire.protocol import Search, SearchHit, SearchPage
+from timewire.protocol import SearchHit, SearchPage
 from timewire.search.documents import document, stored_text
 from timewire.search.indexer import Indexer
 from timewire.search.paging import Place, seal, unseal

@@ -140,6 +140,12 @@ class Indexer:
         finally:
             self._waiting -= 1
 
+    async def forget(self, seqs: Sequence[Seq]) -> None:
+        """Have messages found no more, durably.  Those that are indexed later are as they are."""
+        async with self._turn:
+            await self._index.stage([], seqs)
+            await self._index.commit(self._index.position, self._log.epoch)
+
     # -- following ------------------------------------------------------------------------------
 
     async def _begin(self) -> None:

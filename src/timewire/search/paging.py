@@ -15,10 +15,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from timewire.asking import Search
 from timewire.errors import error
 from timewire.finding import Found
 from timewire.model import MAX_SEQ
-from timewire.protocol import Search
 
 MAX_TOKEN_CHARS: Final = 1024
 MAX_WEIGHT: Final = 1000

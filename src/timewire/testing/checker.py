@@ -9,6 +9,7 @@ they can, so one fault of a server is often reported by several.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -18,7 +19,6 @@ import msgspec
 
 from timewire.model import CREATED, Message, Seq
 from timewire.names import implied_members
-from timewire.testing.crossings import crossings_lose_nothing
 from timewire.testing.history import (
     Attempt,
     Facts,
@@ -30,6 +30,7 @@ from timewire.testing.history import (
     Who,
     place,
 )
+from timewire.testing.operations import backlog_drains, crossing_is_exact, new_life_new_epoch
 from timewire.testing.versions import is_bare, is_said, is_state_of, newest_version_wins
 
 MAX_VIOLATIONS_A_RULE: Final = 20
@@ -270,8 +271,7 @@ def _strangers(facts: Facts) -> Iterator[str]:
         places = [place(shown.message) for shown in holding.shown]
         yield from _no_members(facts, holding.who.user, holding.who.device, places)
     for inbox in facts.history.inboxes:
-        places = [(ref.conversation, ref.seq) for ref in inbox.refs]
-        yield from _no_members(facts, inbox.user, "the inbox", places)
+        yield from _no_members(facts, inbox.user, "the inbox", inbox.kept)
 
 
 def _no_members(facts: Facts, user: str, way: str, places: Iterable[Place]) -> Iterator[str]:
@@ -284,9 +284,9 @@ def _no_members(facts: Facts, user: str, way: str, places: Iterable[Place]) -> I
 def inbox_points_to_stored(facts: Facts) -> Iterator[str]:
     """No inbox entry without its stored message, and nobody receives what history does not have."""
     for inbox in facts.history.inboxes:
-        for ref in inbox.refs:
-            if (ref.conversation, ref.seq) not in facts.stored:
-                yield f"{inbox.user}'s inbox names {ref.conversation} {ref.seq}, not stored"
+        for name, seq in inbox.kept:
+            if (name, seq) not in facts.stored:
+                yield f"{inbox.user}'s inbox names {name} {seq}, not stored"
     for where, _, message in facts.observations():
         if place(message) not in facts.stored:
             yield f"{_name(message)} in {where} is not stored"
@@ -338,11 +338,11 @@ def lost_cursors_are_told(facts: Facts) -> Iterator[str]:
 def expiry_takes_a_prefix(facts: Facts) -> Iterator[str]:
     """An inbox holds everything from its floor on, and nothing below."""
     for inbox in facts.history.inboxes:
-        kept = {ref.seq for ref in inbox.refs}
+        kept = inbox.kept
         for message in facts.inbox(inbox.user, inbox.floor - 1, inbox.position):
-            if message.seq not in kept:
+            if place(message) not in kept:
                 yield f"{inbox.user}'s inbox lacks {_name(message)}, its floor is {inbox.floor}"
-        for seq in kept:
+        for _, seq in kept:
             if seq < inbox.floor:
                 yield f"{inbox.user}'s inbox has {seq} below its floor {inbox.floor}"
 
@@ -387,10 +387,11 @@ def recovery_is_whole(facts: Facts) -> Iterator[str]:
     So nothing waits for a device that has come to the end, by pushes or by pulling, and every
     inbox reaches the last message.
     """
-    bases: dict[str, set[str]] = defaultdict(set)
+    lives = [restore.at for restore in facts.history.restores]
+    bases: dict[tuple[str, int], set[str]] = defaultdict(set)
     for start in facts.history.starts:
-        bases[start.who.user].add(start.base)
-    for user, seen in bases.items():
+        bases[start.who.user, bisect_right(lives, start.at)].add(start.base)
+    for (user, _), seen in bases.items():
         if len(seen) > 1:
             yield f"{user}'s inbox has become another one: {sorted(seen)}"
     for holding in facts.history.holdings:
@@ -420,7 +421,9 @@ RULES: Final[dict[int, Callable[[Facts], Iterator[str]]]] = {
     14: devices_converge,
     15: recovery_is_whole,
     16: newest_version_wins,
-    17: crossings_lose_nothing,
+    17: crossing_is_exact,
+    18: backlog_drains,
+    19: new_life_new_epoch,
 }
 """The rules by their numbers."""
 

@@ -22,13 +22,13 @@ import msgspec
 
 from timewire.backends.rocksdb import RocksStore
 from timewire.commands import Add, Command, Create, Edit, MarkRead, React, Recall, Remove, Send
-from timewire.epochs import SYSTEM_MODES
 from timewire.merge import Source, read_spans
-from timewire.model import Message, Ref, decode_stored
+from timewire.model import Message, Ref
 from timewire.names import direct
+from timewire.server import Store
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
-from timewire.testing.history import History, InboxDump, Restart, Start, Switch, Who
+from timewire.testing.history import History, InboxDump, Restart, Start, Who, modes_in
 from timewire.testing.servers import ServerProcess, running_server
 from timewire.testing.witness import Witness, clock
 
@@ -287,26 +287,19 @@ async def _dump_inboxes(data: Path, history: History) -> None:
             while more:
                 found, more = await inbox.scan(user, refs[-1].seq if refs else 0, head, PAGE)
                 refs += found
-            refs = sorted([*refs, *await _read_refs(store, user)], key=lambda ref: ref.seq)
-            history.inboxes.append(InboxDump(user, inbox.floor, inbox.position, tuple(refs)))
-        history.switches = await _switches(store)
+            read = tuple(await read_refs(store, user))
+            history.inboxes.append(InboxDump(user, inbox.floor, inbox.position, tuple(refs), read))
+        after, batch = 0, await store.log.read(0)
+        while batch:
+            history.modes += modes_in(batch)
+            after = batch[-1].seq
+            batch = await store.log.read(after)
     finally:
         await store.aclose()
 
 
-async def _switches(store: RocksStore) -> list[Switch]:
-    after, switches, more = 0, list[Switch](), True
-    while more:
-        page = await store.messages.scan(SYSTEM_MODES, after=after, limit=PAGE)
-        for entry in page.entries:
-            body = decode_stored(entry.payload).body
-            switches.append(Switch(body["conversation"], entry.seq, body["mode"]))
-            after = entry.seq
-        more = page.has_more
-    return switches
-
-
-async def _read_refs(store: RocksStore, user: str) -> list[Ref]:
+async def read_refs(store: Store, user: str) -> list[Ref]:
+    """What a sync reads in the user's conversations of mode ``read``."""
     after, upto = store.inbox.floor - 1, store.inbox.position
     refs: list[Ref] = []
     for name in (await store.directory.reading(user)).names:

@@ -57,7 +57,9 @@ class RawDevice:
             return msgspec.json.decode(message.data)
         if message.type is aiohttp.WSMsgType.BINARY:
             return msgspec.msgpack.decode(message.data)
-        raise Closed(self.ws.close_code, [])
+        # When the server is gone before we answer, the socket forgets the code that it sent.
+        told = message.type is aiohttp.WSMsgType.CLOSE
+        raise Closed(message.data if told else self.ws.close_code, [])
 
     async def expect(self, type: str, **fields: Any) -> Frame:
         """The next frame, which must be of this type and have these values."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
 
+from timewire.epochs import SYSTEM_MODES, ModeName
 from timewire.model import (
     BANNED,
     CREATED,
@@ -29,7 +30,9 @@ from timewire.model import (
     Message,
     Ref,
     Seq,
+    Stored,
     Window,
+    decode_stored,
 )
 
 Place = tuple[str, Seq]
@@ -135,12 +138,36 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class InboxDump(msgspec.Struct, frozen=True):
-    """A user's inbox as it is stored.  ``position``: fan-out has reached it."""
+    """A user's inbox as it is stored.  ``position``: fan-out has reached it.
+
+    ``read``: what is not in the inbox, but read in its conversation instead.
+    """
 
     user: str
     floor: Seq
     position: Seq
     refs: tuple[Ref, ...]
+    read: tuple[Ref, ...] = ()
+
+    @property
+    def kept(self) -> set[Place]:
+        """Where all messages are that can be synced."""
+        return {(ref.conversation, ref.seq) for ref in (*self.refs, *self.read)}
+
+
+class Restore(msgspec.Struct, frozen=True):
+    """The log was set back at a time, to what it held up to a SeqId; all after it never was."""
+
+    at: int
+    upto: Seq
+
+
+class ModeChange(msgspec.Struct, frozen=True):
+    """From the message after a SeqId on, a conversation has another mode of fan-out."""
+
+    conversation: str
+    seq: Seq
+    mode: ModeName
 
 
 class Restart(msgspec.Struct, frozen=True):
@@ -149,19 +176,13 @@ class Restart(msgspec.Struct, frozen=True):
     at: int
 
 
-class Switch(msgspec.Struct, frozen=True):
-    """From this SeqId on a conversation's messages are written into inboxes, or read in place."""
-
-    conversation: str
-    seq: Seq
-    mode: str
-
-
 class History(msgspec.Struct):
     """All that happened in a run.
 
     ``log``: all messages as they are stored in the end, where a run can look; else what was read
-    from history is all that there is.
+    from history is all that there is.  ``modes``: the changes of fan-out in it.  ``damaged``: what
+    was made to fail its checksum; ``parked``: what the server reported as such.  ``troubles``: what
+    else should not have been, in words.
     """
 
     attempts: list[Attempt] = []
@@ -171,8 +192,12 @@ class History(msgspec.Struct):
     holdings: list[Holding] = []
     inboxes: list[InboxDump] = []
     restarts: list[Restart] = []
-    switches: list[Switch] = []
     log: list[Message] = []
+    modes: list[ModeChange] = []
+    restores: list[Restore] = []
+    damaged: list[Place] = []
+    parked: list[Place] = []
+    troubles: list[str] = []
 
 
 class Facts:
@@ -238,6 +263,14 @@ class Facts:
             if not message.kind and where[0] in untold and where not in self.authors
         }
         return recalled | told | unknown
+
+    def mode(self, where: Place) -> ModeName:
+        """How a message was to be fanned out."""
+        mode: ModeName = "write"
+        for one in self.history.modes:
+            if one.conversation == where[0] and one.seq < where[1]:
+                mode = one.mode
+        return mode
 
     def author(self, message: Message) -> tuple[str, str]:
         """Who has sent a message, with which id, be it recalled; empty when that is not known."""
@@ -310,6 +343,16 @@ class Facts:
         for holding in self.history.holdings:
             for shown in holding.shown:
                 yield f"what {holding.who} has shown", holding.who.user, shown.message
+
+
+def modes_in(log: Iterable[Stored]) -> list[ModeChange]:
+    """The changes of mode in a log."""
+    found: list[ModeChange] = []
+    for stored in log:
+        if stored.conversation == SYSTEM_MODES:
+            body: dict[str, Any] = decode_stored(stored.payload).body
+            found.append(ModeChange(body["conversation"], stored.seq, body["mode"]))
+    return found
 
 
 def place(message: Message) -> Place:

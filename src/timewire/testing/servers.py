@@ -16,9 +16,10 @@ import msgspec
 from timewire.auth import find_secret, mint
 from timewire.backends.memory import MemoryIndex
 from timewire.clock import Clock, wall_clock
-from timewire.config import ENV_PREFIX, Config
+from timewire.config import Config
 from timewire.policy import Policy
 from timewire.server import Server, Store
+from timewire.settings import ENV_PREFIX
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0

@@ -6,12 +6,12 @@ it become durable together.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from timewire import durable
 from timewire.errors import error
 from timewire.model import Seq
 
@@ -68,17 +68,7 @@ class Ledger:
 
     def write(self, data: bytes) -> None:
         """Make it durable.  Blocks; the caller has only one such call under way."""
-        draft = self._path.with_suffix(".new")
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        durable.replace(self._path, data)
 
 
 def read_progress(path: Path) -> dict[str, Progress]:

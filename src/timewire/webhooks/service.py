@@ -119,6 +119,17 @@ class Webhooks:
         self._written = data
 
 
+def webhooks(
+    config: Config,
+    log: MessageLog,
+    directory: Directory,
+    online: Callable[[str], bool],
+    clock: Clock,
+) -> Webhooks | None:
+    """What a configuration asks for: None when nobody is to be told."""
+    return Webhooks(config, log, directory, online, clock) if config.webhooks else None
+
+
 def find_secrets(config: Config) -> str:
     """What signs: the configured secrets, or else one of the data directory, made when missing."""
     return config.webhook_secret or secret_of(load_key(Path(config.data) / KEY_FILE))

@@ -8,6 +8,7 @@
     ids          each id of a send names a message
     media        what is known of media names messages that are there
     erased       of a user who was erased nothing is left
+    retention    nothing is left that is older than what is kept
     clock        the newest message is not of the future
 
 What can be made again from the rest, or means nothing, is safe to repair; a message never is.
@@ -80,11 +81,13 @@ def examine(
     repair: bool,
     medium: Callable[[str, int], str],
     erased: str = "",
+    oldest: int = 0,
 ) -> Checkup:
     """Look at everything; with ``repair``, put right what is safe to be, while nobody has it open.
 
     ``medium`` is asked of every medium, by name and size, what is wrong with its file.
-    ``erased``: a user of whom nothing should be left.
+    ``erased``: a user of whom nothing should be left.  ``oldest``: nothing that was said before
+    (ms) should be left.
 
     Raises ``Unusable`` (directory_unusable, directory_newer, directory_in_use).
     """
@@ -96,7 +99,9 @@ def examine(
         stored = database[META].get(FORMAT_KEY) or b""
         if stored.isdigit() and int(stored) > FORMAT:
             raise error("directory_newer", format=int(stored), known=FORMAT)
-        examination = _Examination(database, now, told, repair=repair, medium=medium, erased=erased)
+        examination = _Examination(
+            database, now, told, repair=repair, medium=medium, erased=erased, oldest=oldest
+        )
         examination.run()
         notes = examination.notes
         return Checkup(
@@ -124,9 +129,11 @@ class _Examination:
         repair: bool,
         medium: Callable[[str, int], str],
         erased: str,
+        oldest: int,
     ) -> None:
         self._medium = medium
         self._erased = erased
+        self._oldest = oldest
         self.notes = Notes()
         self.head: Seq = 0
         self._database = database
@@ -203,9 +210,9 @@ class _Examination:
             seen += 1
             name, seq = timeline_of(key), seq_of(key)
             try:
-                _, payload = content(key, value)
+                time, payload = content(key, value)
                 if payload:
-                    self._check_sender(name, seq, decode_stored(payload))
+                    self._check_said(name, seq, time, decode_stored(payload))
             except TimewireError:
                 self._find("messages", f"message {seq} of {name} fails its checksum")
             except msgspec.DecodeError as fault:
@@ -214,9 +221,11 @@ class _Examination:
         if seen != self._in_log:
             self._find_strangers()
 
-    def _check_sender(self, name: str, seq: Seq, stored: StoredBody) -> None:
-        """What somebody said of whom nothing should be left; acts on groups say nothing."""
+    def _check_said(self, name: str, seq: Seq, time: int, stored: StoredBody) -> None:
+        """What should be left of nothing by now; acts on groups say nothing."""
         says = stored.kind not in CONTROL_KINDS or stored.kind == EDITED
+        if says and time < self._oldest:
+            self._find("retention", f"message {seq} of {name} is older than what is kept")
         if self._erased and stored.sender == self._erased and says:
             self._find("erased", f"message {seq} of {name} is from {stored.sender}")
 

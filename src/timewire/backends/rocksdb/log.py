@@ -19,11 +19,11 @@ from typing import Final
 import msgspec
 from rocksdict import WriteBatch
 
+from timewire.backends.rocksdb.damage import Damage
 from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
-    content,
     decode,
     encode,
     get_near,
@@ -80,6 +80,7 @@ class RocksLog:
         self._keys = Keys(engine, keys_ms)
         self._revisions = Revisions(engine)
         self._recent = Recent()
+        self._damage = Damage()
         self._staged: deque[list[Stored]] = deque()
         """What is written and not durable yet, by append: each without holes."""
         self._news = asyncio.Event()
@@ -248,7 +249,7 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, payload = content(key, value)
+                time, payload = self._damage.content(key, value, ref.conversation, ref.seq)
                 found.append(Stored(ref.seq, time, ref.conversation, payload))
         return found
 
@@ -274,7 +275,8 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                _, message.payload = content(key, value)
+                place = message.conversation, message.seq
+                _, message.payload = self._damage.content(key, value, *place)
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final, Literal
 
+from timewire.asking import GetHistory
 from timewire.client.driver import Driver
 from timewire.client.events import Acked, Received, Reset
 from timewire.client.session import State
@@ -16,7 +17,7 @@ from timewire.client.transport import Backoff, Link
 from timewire.commands import Command
 from timewire.errors import TimewireError
 from timewire.model import Seq, decode_message
-from timewire.protocol import GetHistory, HistoryPage
+from timewire.protocol import HistoryPage
 from timewire.testing.history import HistoryRead, Holding, Shown, Way, Who, place
 from timewire.testing.simulation.loop import Process, SimulatedLoop
 from timewire.testing.simulation.network import Network

@@ -8,8 +8,10 @@ from typing import Final
 from timewire.auth import Keys, mint
 from timewire.config import Config
 from timewire.errors import TimewireError
-from timewire.model import Message, Ref, Seq, decode_message, message_head, message_json
+from timewire.model import Ref, Seq, Stored
+from timewire.policy import Policy
 from timewire.server import Server
+from timewire.testing.crash import read_refs
 from timewire.testing.history import InboxDump
 from timewire.testing.simulation.disk import Disk, SimulatedStore
 from timewire.testing.simulation.loop import Process, SimulatedLoop
@@ -60,7 +62,14 @@ class SimulatedServer(Server):
 class Machine:
     """Runs the server on a disk."""
 
-    def __init__(self, loop: SimulatedLoop, network: Network, disk: Disk, config: Config) -> None:
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        network: Network,
+        disk: Disk,
+        config: Config,
+        policy: Policy | None,
+    ) -> None:
         self.clock = WallClock(loop)
         self.server: SimulatedServer | None = None
         self.store = SimulatedStore(self.clock, disk, int(LIFE_S * 1000 / 8))
@@ -68,6 +77,7 @@ class Machine:
         self._loop = loop
         self._network = network
         self._config = config
+        self._policy = policy
         self._process: Process | None = None
 
     @property
@@ -87,7 +97,9 @@ class Machine:
 
     async def _run(self, process: Process) -> None:
         try:
-            server = SimulatedServer(self._config, KEYS, self.store, clock=self.clock)
+            server = SimulatedServer(
+                self._config, KEYS, self.store, clock=self.clock, policy=self._policy
+            )
             server.begin_on(self._network, process)
             await server.begin()
             self.server = server
@@ -112,13 +124,11 @@ class Machine:
             self.kill(power=False)
             self.start()
 
-    async def log(self) -> list[Message]:
+    async def log(self) -> list[Stored]:
         """All messages, as they are stored."""
-        found: list[Message] = []
+        found: list[Stored] = []
         while batch := await self.store.log.read(found[-1].seq if found else 0):
-            for one in batch:
-                head = message_head(one.conversation)
-                found.append(decode_message(message_json(head, one.seq, one.time, one.payload, 0)))
+            found += batch
         return found
 
     async def inbox(self, user: str) -> InboxDump:
@@ -128,4 +138,5 @@ class Machine:
             after = refs[-1].seq if refs else 0
             found, more = await inbox.scan(user, after, self.store.log.head, 1000)
             refs += found
-        return InboxDump(user, inbox.floor, inbox.position, tuple(refs))
+        read = tuple(await read_refs(self.store, user))
+        return InboxDump(user, inbox.floor, inbox.position, tuple(refs), read)

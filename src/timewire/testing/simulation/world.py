@@ -14,8 +14,11 @@ import msgspec
 import structlog
 
 from timewire.config import Config
+from timewire.model import Message, Stored, decode_message, message_head, message_json
+from timewire.policy import Policy
 from timewire.testing.checker import Violation, check
-from timewire.testing.history import History, Who
+from timewire.testing.flipping import Flipping
+from timewire.testing.history import History, Who, modes_in
 from timewire.testing.simulation.bounds import small_bounds
 from timewire.testing.simulation.chaos import FAULTS, Chaos
 from timewire.testing.simulation.device import Device
@@ -33,6 +36,9 @@ DEVICES: Final = (
     Who("alice", "laptop"),
     Who("bob", "laptop"),
 )
+SYSTEM: Final = "system:"
+"""Conversations that nobody is a member of."""
+
 SETTLE_S: Final = 600.0
 """Simulated: when all is well again, everything must be done within this time."""
 
@@ -63,7 +69,7 @@ class World:
         self.faults: list[str] = chance.sample(FAULTS, chance.choice([0, 1, 2, 3, 5]))
         self.disk = Disk(Random(chance.random()))
         self.network = Network(loop, Random(chance.random()))
-        self.machine = Machine(loop, self.network, self.disk, self._config())
+        self.machine = Machine(loop, self.network, self.disk, self._config(), self._policy())
         self.recorder = Recorder(lambda: self.machine.store.inbox.floor)
         self.violations: list[Violation] = []
         self.devices = [self._device(who) for who in DEVICES[: chance.choice([3, 4, 5])]]
@@ -87,6 +93,12 @@ class World:
             sends_in_flight=self.chance.choice([1, 3, 100]),
             inbox_days=LIFE_S / 86_400,
         )
+
+    def _policy(self) -> Policy | None:
+        """What changes the modes of conversations: the usual one, or one that never rests."""
+        policy = Flipping(Config(data=str(self.chance.random())))
+        policy.pause_s = self.chance.choice([0.1, 1.0])
+        return self.chance.choice([None, policy])
 
     def _device(self, who: Who) -> Device:
         return Device(
@@ -171,7 +183,9 @@ class World:
             holding = device.holding(sorted(names))
             if holding is not None:
                 history.holdings.append(holding)
-        history.log += await self.machine.log()
+        log = await self.machine.log()
+        history.modes += modes_in(log)
+        history.log += [_seen(one) for one in log if not one.conversation.startswith(SYSTEM)]
         for user in USERS:
             history.inboxes.append(await self.machine.inbox(user))
 
@@ -181,6 +195,12 @@ class World:
         faults += [fault for device in self.devices for fault in device.faults]
         found = [Violation(18, fault) for fault in faults]
         return [*self.violations, *found, *check(self.recorder.history)]
+
+
+def _seen(stored: Stored) -> Message:
+    """A message as clients see it."""
+    head = message_head(stored.conversation)
+    return decode_message(message_json(head, stored.seq, stored.time, stored.payload, 0))
 
 
 class _Complaints(logging.Handler):
