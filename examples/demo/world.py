@@ -50,6 +50,9 @@ SPLIT_AT, MENDED_AT = 0.6, 0.75
 
 RECALLS_AT, EDIT_AT = (0.3, 0.7), 0.5
 
+CROSS_S = 10.0
+"""How long a slow machine may take to notice that a channel has grown, or shrunk."""
+
 POLL_S = 0.2
 DAY_S = 24 * 3600
 MAX_NOTES = 6
@@ -207,6 +210,7 @@ class World:
         quiet = sorted(self._present - self.day.speakers())
         if not quiet:
             return
+        await self._becomes("read")
         await self.operator.remove(GROUP, quiet)
         self.note(f"the net splits: {len(quiet)} people are gone")
         await self._becomes("write")
@@ -217,12 +221,10 @@ class World:
         await self._becomes("read")
 
     async def _becomes(self, mode: str) -> None:
-        """Wait until the channel has another mode, on a server that changes modes at all."""
-        if not self.history.modes:
-            return
+        """Wait until the channel has another mode, but not for ever."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                while self.history.modes[-1].mode != mode:
+            async with asyncio.timeout(CROSS_S):
+                while not self.history.modes or self.history.modes[-1].mode != mode:
                     await asyncio.sleep(POLL_S)
                     self.read_modes()
 
