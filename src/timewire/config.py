@@ -266,6 +266,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5.0
 
+    tls_cert: Annotated[
+        str,
+        Meta(
+            description="File of the certificate (PEM, with its chain) for TLS on `port`. Empty: "
+            "no TLS, which is then for a proxy to do."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="File of the certificate's key (PEM, without a passphrase).")
+    ] = ""
+
     origins: Annotated[
         Origins,
         Meta(
@@ -392,7 +403,7 @@ SECTIONS: Final = {
     "body_bytes": "Sizes",
     "media_mb": "Media",
     "sends_in_flight": "Connections",
-    "origins": "Access",
+    "tls_cert": "Access",
     "webhooks": "Webhooks",
     "log_level": "Logs",
 }

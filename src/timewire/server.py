@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from timewire import policy as policies
+from timewire import tls
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.asking import ListDevices, LogOut, Search
@@ -240,13 +241,13 @@ class Server:
         )
         await self._runner.setup()
         host, port = self.config.host, self.config.port
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        encrypted = tls.context(self.config)
+        site = web.TCPSite(self._runner, host, port, ssl_context=encrypted, backlog=1024)
         try:
             await site.start()
         except OSError as problem:
             raise error("address_unusable", reason=str(problem), host=host, port=port) from None
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = tls.url(self.config, *self._runner.addresses[0][:2])
 
     async def _stop_listening(self) -> None:
         for site in list(self._runner.sites) if self._runner is not None else ():

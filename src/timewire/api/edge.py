@@ -27,6 +27,8 @@ BODY_TIMEOUT_S: Final = 10.0
 
 RETRY_AFTER_S: Final = 1
 PREFLIGHT_AGE_S: Final = 600
+HTTPS_ONLY_S: Final = 365 * 24 * 3600
+"""How long a browser that came over TLS does not try without it."""
 
 STATUSES: Final = {
     "bad_token": 401,
@@ -212,6 +214,8 @@ class Headers:
             headers[REQUEST_ID] = bound["request_id"]
         for name, value in _API_HEADERS.items():
             headers.setdefault(name, value)
+        if request.secure:
+            headers["Strict-Transport-Security"] = f"max-age={HTTPS_ONLY_S}"
         if not request.path.startswith("/v1/") or not self._origins:
             return
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -19,10 +19,8 @@ from timewire.api.openapi import document
 from timewire.api.readiness import Watch
 from timewire.api.routes import (
     ROUTES,
-    EndpointList,
     Health,
     Poll,
-    Replay,
     Revoked,
     Route,
     Synced,
@@ -50,7 +48,7 @@ from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer
 from timewire.sync import CursorLost, Pulled, Sync
-from timewire.webhooks import Webhooks
+from timewire.webhooks import EndpointList, Replay, Webhooks
 
 
 class Api:

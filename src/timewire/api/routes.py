@@ -60,7 +60,7 @@ from timewire.protocol import (
     SearchPage,
 )
 from timewire.search.indexer import Progress
-from timewire.webhooks import EndpointState
+from timewire.webhooks import EndpointList, Replay
 
 MAX_WAIT_S: Final = 60
 """Of one long poll."""
@@ -139,19 +139,6 @@ class Readiness(msgspec.Struct, frozen=True):
     reasons: list[str]
     head: Seq
     position: Seq
-
-
-class EndpointList(msgspec.Struct, frozen=True):
-    """The webhook endpoints, and how far each has come."""
-
-    endpoints: list[EndpointState]
-
-
-class Replay(msgspec.Struct, frozen=True):
-    """Tell an endpoint again (empty: all): what is parked, or everything from the SeqId on."""
-
-    endpoint: str = ""
-    since: Annotated[Seq, Meta(ge=1)] | None = None
 
 
 Access = Literal["user", "admin", "anyone"]
