@@ -100,7 +100,9 @@ class Gadget:
         had = {place(shown.message) for shown in self.shown}
         for conversation in await self.me.conversations():
             name = conversation.name
-            newest = max([seq for where, seq in had if where == name], default=0)
+            # An own message may be ahead of what is still on its way.
+            came = [one.message for one in self.shown if one.way != "ack"]
+            newest = max([one.seq for one in came if one.conversation == name], default=0)
             for message in reversed(await self.scroll_back(name)):
                 wanted = (self.first or 0) < message.seq < newest
                 if wanted and place(message) not in had:
@@ -110,7 +112,8 @@ class Gadget:
     def _take(self, event: Event) -> None:
         match event:
             case Received(message):
-                self._show(message, "push" if self.state == "live" else "page")
+                caught_up = "push" if self.state == "live" else "page"
+                self._show(message, "history" if self._behind else caught_up)
             case Acked(message):
                 self._show(message, "ack")
             case Connected():

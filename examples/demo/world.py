@@ -206,16 +206,21 @@ class World:
             self.note(f"{phone.who} is back and has pulled {pulled:,}")
 
     async def _split(self) -> None:
-        """Those who only listen are gone for a while, all at once."""
-        quiet = sorted(self._present - self.day.speakers())
-        if not quiet:
+        """Those who only listen are gone for a while, until the channel is small again."""
+        speakers = self.day.speakers()
+        if not set(self.day.present) - speakers:
             return
         await self._becomes("read")
-        await self.operator.remove(GROUP, quiet)
-        self.note(f"the net splits: {len(quiet)} people are gone")
-        await self._becomes("write")
+        gone: set[str] = set()
+        splitting = asyncio.create_task(self._becomes("write"))
+        while not splitting.done():
+            if quiet := self._present - speakers - gone:
+                gone |= quiet
+                await self.operator.remove(GROUP, sorted(quiet))
+            await asyncio.sleep(POLL_S)
+        self.note(f"the net splits: {len(gone)} people are gone")
         await self._reach(MENDED_AT)
-        back = [nick for nick in quiet if nick in self._present]
+        back = sorted(gone & self._present)
         await self.operator.add(GROUP, back)
         self.note(f"the net is whole again: {len(back)} people are back")
         await self._becomes("read")
