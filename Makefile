@@ -6,12 +6,15 @@ PYTHON ?= python3.11
 LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.stamp
 NODE   := node_modules/.stamp
+WEB    := src/timewire/web_assets/index.html
+# Without Node there is no web client, and everything else works.
+IF_NODE := $(if $(shell command -v npm),web)
 
 # Processes for the parallel part of the tests; 0 runs everything in one process.
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format demo bench bench-check serve soak lock clean
+.PHONY: help setup web chromium test check format demo screenshots bench bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,13 +34,20 @@ $(STAMP): $(LOCKED) pyproject.toml
 	@touch $@
 
 # The same for Node: exact versions, each checked by its hash.
-$(NODE): package-lock.json package.json sdk/typescript/package.json
+$(NODE): package-lock.json package.json sdk/typescript/package.json web/package.json
 	@command -v npm >/dev/null || { echo "Timewire's TypeScript needs Node 20 and npm." >&2; exit 1; }
 	npm ci --no-progress --loglevel=error
 	@touch $@
 
+web: $(WEB) ## build the web client
+
+WEB_SOURCES := $(shell find web/src web/public web/*.html web/*.ts sdk/typescript/src -type f)
+
+$(WEB): $(NODE) $(WEB_SOURCES)
+	npm run build --silent --workspace web
+	@touch $@
+
 # Debian's Chromium drives the web client in the tests; elsewhere, any that is on the PATH.
-.PHONY: chromium
 chromium:
 	@command -v chromium >/dev/null || { \
 	  test "$$(id -u)" -eq 0 && apt-get install --quiet=2 chromium >/dev/null; } || { \
@@ -45,7 +55,7 @@ chromium:
 
 # Tests marked `serial` measure time or want the machine for themselves: they run
 # after the others, alone. Exit status 5 of pytest means that there are none.
-test: setup $(NODE) chromium ## all tests
+test: setup web chromium ## all tests
 	$(PY) -m pytest tests -n $(JOBS) -m "not serial"
 	$(PY) -m pytest tests -m serial || test $$? -eq 5
 	npm test --silent
@@ -63,8 +73,11 @@ format: setup $(NODE) ## rewrite the code in the house format
 	$(PY) -m ruff format .
 	npm run format --silent
 
-demo: setup ## a short tour with a real server
+demo: setup $(IF_NODE) ## a short tour with a real server
 	$(PY) examples/demo/run.py
+
+screenshots: setup web chromium ## make the pictures of the web client in docs/ anew
+	$(PY) scripts/screenshots.py
 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
@@ -72,7 +85,7 @@ bench: setup ## measure; BENCH_ARGS are handed on
 bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes it as it is
 	$(PY) -m bench.guard $(GUARD_ARGS)
 
-serve: setup ## run a server; SERVE_ARGS are handed on
+serve: setup $(IF_NODE) ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)
 
 soak: setup ## the long runs: crash after crash, then growth; SOAK_ARGS go to the latter
@@ -90,5 +103,5 @@ lock: setup $(NODE) ## solve the dependencies anew, to the newest versions
 	npm update --package-lock-only --silent
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) node_modules sdk/typescript/dist build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) node_modules sdk/typescript/dist src/timewire/web_assets build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -63,7 +63,9 @@ async def _stay(server: ServerProcess, world: World, console: Console) -> None:
     command = Path(sys.executable).with_name("timewire")
     token = server.token(world.stars[0], life_s=TOKEN_LIFE_S)
     console.print(f"\nThe server stays up at [bold cyan]{server.url}[/] (API: {server.url}/docs).")
-    console.print("Be", Text(world.stars[0], "bold"), "in another terminal:\n")
+    console.print(f"Open it in a browser, and log in as {world.stars[0]} with this token:\n")
+    console.print(Text(token, "green"), soft_wrap=True)
+    console.print("\nOr be the same in another terminal:\n")
     console.print(
         Text(f"{command} chat --url {server.url} --token {token}", "green"), soft_wrap=True
     )

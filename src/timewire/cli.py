@@ -190,6 +190,10 @@ def _banner(running: Server) -> None:
     )
     for path in running.keys.made:
         err.print(f"  Made [bold]{path}[/]: keep it safe, whoever reads it can be anyone.")
+    if running.config.mode == "development":
+        err.print(
+            f"  [bold]Development mode[/]: open [bold cyan]{running.url}[/] and choose who to be."
+        )
     here = "" if running.config.data == Config().data else f" --data {data}"
     at = "" if running.url == remote.DEFAULT_URL else f" --url {running.url}"
     err.print(f"  Try it, in another terminal:  [green]timewire chat --user alice{here}{at}[/]\n")

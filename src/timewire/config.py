@@ -276,7 +276,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Annotated[
         str, Meta(description="File of the certificate's key (PEM, without a passphrase).")
     ] = ""
-
+    mode: Annotated[
+        Literal["production", "development"],
+        Meta(
+            description="`development`: the web client offers demo accounts, which need no token. "
+            "Only with a `host` of this machine alone, such as `127.0.0.1`."
+        ),
+    ] = "production"
     origins: Annotated[
         Origins,
         Meta(

@@ -43,6 +43,7 @@ from timewire.logins import Logins, device_rules
 from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
+from timewire.pages import Pages
 from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
 from timewire.retention import retention
@@ -289,7 +290,7 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        self._api = Api(
+        api = Api(
             self.config,
             self.keys,
             self._verify,
@@ -308,7 +309,8 @@ class Server:
             explorer=self._explorer(),
             stopping=lambda: self._stopping,
         )
-        self._api.install(application)
+        api.install(application)
+        Pages(self.config, self.keys, self._clock).install(application)
         return application
 
     def _explorer(self) -> Explorer:

@@ -16,6 +16,7 @@ import msgspec
 
 from timewire.config import ENVELOPE_BYTES, KEYS, MIN_SECRET_CHARS, SECRETS, Config
 from timewire.errors import error
+from timewire.hosts import is_loopback
 
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Config)}
 
@@ -133,3 +134,6 @@ def _check_together(config: Config) -> None:
         if value < least:
             message = f"{key} = {value} must be at least {other} = {least}"
             raise error("bad_config", message, key=key)
+    if config.mode == "development" and not is_loopback(config.host):
+        message = f"mode = development lets anybody in: host = {config.host} must be 127.0.0.1"
+        raise error("bad_config", message, key="mode")

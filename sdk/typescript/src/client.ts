@@ -23,6 +23,7 @@ import { checkName, direct } from "./names.js";
 import {
   type Command,
   type ConversationState,
+  type DeviceState,
   MAX_WATCHED_USERS,
   type Media,
   type Message,
@@ -39,7 +40,8 @@ import { type TokenSource, Tokens } from "./tokens.js";
 const CONNECT_TIMEOUT_MS = 30_000;
 
 /**
- * `device` names this installation: a user's devices have different names.
+ * `device` names this installation: a user's devices have different names. `kind` says what sort of
+ * device it is, such as `phone`: a server may allow one of a kind.
  *
  * `store`: the name of a database in this browser, one for each account: messages, the cursor and
  * what is queued outlive reloads, and the tabs that name the same one share a connection. Or tables
@@ -49,6 +51,7 @@ const CONNECT_TIMEOUT_MS = 30_000;
  */
 export interface ConnectOptions {
   readonly device: string;
+  readonly kind?: string;
   readonly store?: string | Tables;
   readonly backoff?: BackoffOptions;
   readonly timeoutMs?: number;
@@ -73,10 +76,10 @@ export async function connect(
   const device = checkName(options.device);
   const Class = options.WebSocket ?? (globalThis.WebSocket as SocketClass | undefined);
   if (!Class) throw error("bad_config", {}, "there is no WebSocket here: give that of `ws`");
-  const { store } = options;
+  const { store, kind } = options;
   const tables =
     typeof store === "string" ? await IndexedTables.open(store) : (store ?? new MemoryTables());
-  const parts = { device, tokens: new Tokens(token), dial: dialer(address, Class) };
+  const parts = { device, kind, tokens: new Tokens(token), dial: dialer(address, Class) };
   const shared = typeof store === "string" ? store : undefined;
   const backoff = new Backoff(options.backoff);
   const core = await start({ ...parts, backoff, store: new Store(tables) }, shared).catch(
@@ -256,6 +259,16 @@ export class Client extends Acts {
     return queries.all(queries.readers(this.#asking, conversation, seq));
   }
 
+  /** The user's devices, by name. */
+  devices(): Promise<readonly DeviceState[]> {
+    return queries.devices(this.#asking, { type: "devices" });
+  }
+
+  /** Log out one of the user's devices: its tokens are void from now on. Those that are left. */
+  logOut(device: string): Promise<readonly DeviceState[]> {
+    return queries.devices(this.#asking, { type: "log_out", device });
+  }
+
   /** Messages that the user may read and that have these words: a page, and how to go on. */
   search(
     text: string,
@@ -287,6 +300,11 @@ export class Client extends Acts {
     options: { readonly before?: number; readonly limit?: number } = {},
   ): Promise<Message[]> {
     return this.core.store.messages(conversation, options);
+  }
+
+  /** What is queued and has no answer yet, oldest first: also what was queued before a reload. */
+  pending(): Promise<readonly Command[]> {
+    return this.core.store.outbox();
   }
 
   /** How far the user has read, on any device, as far as this one knows. */

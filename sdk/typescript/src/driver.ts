@@ -26,6 +26,7 @@ const MAX_QUERIES_IN_FLIGHT = 16;
 
 export interface DriverOptions {
   readonly device: string;
+  readonly kind?: string | undefined;
   readonly tokens: Tokens;
   readonly dial: Dial;
   readonly store: Store;
@@ -84,7 +85,7 @@ export class Driver implements Core {
   ) {
     this.store = options.store;
     this.feed = options.feed;
-    this.#session = new Session(saved, options.device);
+    this.#session = new Session(saved, options.device, options.kind);
     this.#told = this.#now();
     this.feed.progress = () => this.#progress();
     this.#show(saved.unread.map(([number, event]) => [event, number]));
@@ -264,7 +265,8 @@ export class Driver implements Core {
     const numbers = isNothing(effects.change) ? [] : await this.store.apply(effects.change);
     this.#saving = 0;
     this.#show(numberedEvents(effects.events, numbers));
-    this.#session.unread = this.#unread();
+    // What the store knew already is not shown: nobody waits for it, so more may come.
+    this.#session.taken(this.#unread());
     for (const [id, answer] of effects.answers) this.#answer(id, answer);
     this.#transmit(effects, link);
     if (effects.pause) void this.#run(() => this.#rest());

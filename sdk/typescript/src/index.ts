@@ -9,10 +9,12 @@ export { MemoryTables } from "./memory.js";
 export { direct } from "./names.js";
 export type {
   AckLevel,
+  Command,
   ContentBodies,
   ControlBodies,
   ConversationKind,
   ConversationState,
+  DeviceState,
   ErrorKind,
   Forward,
   History,
@@ -28,6 +30,7 @@ export type {
   WhyEmpty,
 } from "./protocol.js";
 export type { HistorySlice, Member, SearchSlice, Where } from "./queries.js";
+export { revised } from "./revisions.js";
 export type { State } from "./session.js";
 export type { Tables } from "./tables.js";
 export type { TokenSource } from "./tokens.js";

@@ -5,10 +5,14 @@ import type {
   BanPage,
   ConversationPage,
   ConversationState,
+  DevicePage,
+  DeviceState,
   HistoryPage,
   ListBans,
   ListConversations,
+  ListDevices,
   ListMembers,
+  LogOut,
   MemberPage,
   Message,
   Query,
@@ -139,6 +143,13 @@ export async function search(ask: Ask, wanted: Omit<Search, "type" | "id">): Pro
   const query = { type: "search", id: newId(), limit: SEARCH_HITS, ...wanted } as const;
   const page = (await ask(query)) as SearchPage;
   return { hits: page.hits, watermark: page.watermark, next: page.next };
+}
+
+export async function devices(
+  ask: Ask,
+  query: Omit<ListDevices, "id"> | Omit<LogOut, "id">,
+): Promise<readonly DeviceState[]> {
+  return ((await ask({ ...query, id: newId() })) as DevicePage).devices;
 }
 
 /** All that comes, in a list. */

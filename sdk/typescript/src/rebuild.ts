@@ -53,7 +53,9 @@ function lost(failure: unknown): undefined {
 
 async function hasNews(state: ConversationState, store: Store, user: string): Promise<boolean> {
   if (!state.last) return false;
-  // Somebody else's message came in its turn, so all before it are here. One's own may be here by
-  // its ack, which says nothing of those before it.
-  return state.last.from === user || state.last.seq > (await store.last(state.conversation));
+  // When somebody else's message is here it came in its turn, so all before it are here. One's own
+  // may be here by its ack, even one sent just now, which says nothing of those before it.
+  const newest = { before: state.last.seq + 1, limit: 1 };
+  const [known] = await store.messages(state.conversation, newest);
+  return state.last.from === user || known?.seq !== state.last.seq;
 }

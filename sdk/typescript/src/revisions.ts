@@ -116,6 +116,11 @@ function reacted(was: Message, change: Of<"reaction">): Message {
   return { ...was, reactions, version: Math.max(was.version, change.seq) };
 }
 
+/** A message after a later one that changes it: an edit, a reaction, a recall. */
+export function revised(message: Message, change: Message): Message {
+  return fold({ message, base: message.version }, [change]).message;
+}
+
 async function hide(rows: Rows, conversation: string, seq: number): Promise<void> {
   await rows.put("hidden", [conversation, seq], true);
   const target = await get(rows, conversation, seq);

@@ -56,6 +56,7 @@ export type Page =
   | wire.MemberPage
   | wire.BanPage
   | wire.ReaderPage
+  | wire.DevicePage
   | wire.SearchPage;
 
 export type Answer = wire.Ack | Page | TimewireError;
@@ -114,6 +115,7 @@ export class Session {
   constructor(
     saved: Saved,
     readonly device: string,
+    private readonly kind = "",
   ) {
     if (saved.owner && saved.owner.device !== device) {
       throw error("wrong_store", { device, owner: saved.owner.device });
@@ -151,7 +153,8 @@ export class Session {
   /** A connection is there; nothing was said on it. */
   opened(token: string): void {
     const cursor = this.#cursor ? { cursor: this.#cursor } : {};
-    this.#todo.frames.push({ type: "hello", token, device: this.device, ...cursor });
+    const kind = this.kind ? { kind: this.kind } : {};
+    this.#todo.frames.push({ type: "hello", token, device: this.device, ...cursor, ...kind });
   }
 
   /** The connection is gone, with a WebSocket close code. What to do, and why it ended. */
@@ -194,7 +197,6 @@ export class Session {
       case "renewed":
         return this.#planRenewal(frame);
       case "pong":
-      case "device_page":
         return;
       case "typing":
       case "presence":
@@ -453,8 +455,12 @@ export function advice(code: number): wire.Advice {
 const CLOSINGS: Readonly<Record<number, string>> = {
   4100: "bad_token",
   4101: "token_expired",
+  4102: "token_revoked",
   4200: "replaced",
   4201: "bad_frame",
+  4202: "logged_out",
+  4203: "displaced",
+  4204: "too_many_devices",
 };
 
 /** The error of a close code. */

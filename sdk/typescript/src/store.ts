@@ -152,6 +152,13 @@ export class Store {
     });
   }
 
+  /** The commands that have no answer yet, oldest first. */
+  outbox(): Promise<Command[]> {
+    return this.tables.run("readonly", async (rows) =>
+      (await rows.scan<Command>("outbox", ALL)).map(([, command]) => command),
+    );
+  }
+
   /** Forget what messages said whose life is over by a time (ms). */
   sweep(now: number): Promise<void> {
     return this.tables.run("readwrite", async (rows) => {
@@ -165,15 +172,6 @@ export class Store {
         }
       }
       await rows.delete("expiring", due);
-    });
-  }
-
-  /** The SeqId of the newest message of a conversation; 0 when there is none. */
-  last(conversation: string): Promise<number> {
-    return this.tables.run("readonly", async (rows) => {
-      const newest = { backward: true, limit: 1 };
-      const [found] = await rows.scan<Row>("messages", under(conversation), newest);
-      return found?.[1].message.seq ?? 0;
     });
   }
 

@@ -279,6 +279,22 @@ describe("a device", () => {
     expect(tokens).toEqual([]);
   });
 
+  test("is one of several, and can be logged out by another one", async () => {
+    const user = someone("alice");
+    const phone = await device(user, { device: "phone", kind: "phone" });
+    const laptop = await device(user);
+    await Promise.all([phone, laptop].map((one) => one.caughtUp()));
+    const all = await laptop.devices();
+    expect(all.map(({ device, kind }) => [device, kind])).toEqual([
+      ["laptop", ""],
+      ["phone", "phone"],
+    ]);
+    expect((await laptop.logOut("phone")).map(({ device }) => device)).toEqual(["laptop"]);
+    await expect(phone.send(phone.direct(user), "still here?")).rejects.toMatchObject({
+      code: "logged_out",
+    });
+  });
+
   test("says only what JSON can say", async () => {
     const alice = await device(someone("alice"));
     const there = alice.direct(alice.user);

@@ -5,6 +5,7 @@ import { TimewireError } from "../src/errors.js";
 import type { Event } from "../src/events.js";
 import { MemoryTables } from "../src/memory.js";
 import type { Message } from "../src/protocol.js";
+import { LOW_UNREAD_EVENTS } from "../src/session.js";
 import { Store } from "../src/store.js";
 import type { Tables } from "../src/tables.js";
 import { ack, frame, message, page, problem, push, send, seqs, welcome } from "./frames.js";
@@ -253,6 +254,19 @@ describe("events", () => {
   });
 });
 
+test("what was there already makes room for more", async () => {
+  const line = new Line();
+  const driver = await start(parts(line));
+  const many = Array.from({ length: LOW_UNREAD_EVENTS + 1 }, (_, at) => message(at + 1));
+  const first = await line.online();
+  first.say(page(...many));
+  await events(driver, "received", many.length);
+  first.close();
+  const second = await line.call(2);
+  second.say(welcome(), page(...many));
+  await second.hears("credit");
+});
+
 describe("after a reset", () => {
   const answer = (type: string, id: string, more: object) => frame({ type, id, ...more });
   const state = (conversation: string, last: Message, read = 0) => {
@@ -296,6 +310,24 @@ describe("after a reset", () => {
     expect(seqs(await driver.store.messages("team"))).toEqual([91, 80, 79]);
     expect(await driver.store.mark("team")).toBe(70);
     expect(end.heard.filter(({ type }) => type === "history")).toHaveLength(2);
+  });
+
+  test("what was sent meanwhile does not hide what was missed before it", async () => {
+    const line = new Line();
+    const driver = await start(parts(line));
+    (await line.online()).say(push(message(1)));
+    await events(driver, "received");
+    line.ends[0]?.close();
+    const end = await line.call(2);
+    end.say(welcome("2"), frame({ type: "reset", reason: "expired", base: "new", pos: "2" }));
+    const [asked] = await end.hears("conversations");
+    const sent = driver.put(send("a"));
+    await end.hears("send");
+    end.say(ack("a", 3));
+    await sent;
+    const conversations = [state("team", message(2))];
+    end.say(answer("conversation_page", asked?.id ?? "", { conversations, has_more: false }));
+    expect((await end.hears("history"))[0]?.conversation).toBe("team");
   });
 
   test("a rebuild that was broken off is begun again, also by the next app", async () => {
