@@ -36,15 +36,24 @@ MUTANTS = (
         "async for batch in self._log.tail(self._published):",
         "async for batch in self._log.tail(self._log.head):",
     ),
-    Mutant("plan.py", "members_at(message.seq)", "present()"),
+    Mutant(
+        "plan.py",
+        "return Delivery(message, conversation.members_at(seq))",
+        "return Delivery(message, conversation.present())",
+    ),
     Mutant(
         "fanout.py",
-        "await self._put(piece, refs)\n                piece, refs = [], 0",
+        "await self._put(piece)\n                piece, refs = [], 0",
         "piece, refs = [], 0",
     ),
+    Mutant("fanout.py", 'delivery.mode == "write" and size > MAX_PUT_REFS', "size > MAX_PUT_REFS"),
     # hub
     Mutant("hub.py", "if receiver.live and receiver is not origin:", "if receiver is not origin:"),
-    Mutant("hub.py", "receiver.live and receiver is not origin:", "receiver.live:"),
+    Mutant(
+        "hub.py",
+        "receiver is not origin:",
+        'receiver.device != getattr(origin, "device", ""):',
+    ),
     Mutant("hub.py", "        self.position = position\n        PUSHES", "        PUSHES"),
     # session
     Mutant("session.py", "if page.has_more or page.position < horizon:", "if page.has_more:"),
@@ -67,7 +76,7 @@ MUTANTS = (
         "scan(user, after, upto, MAX_PULL_ENTRIES)",
         "scan(user, after + 1, upto, MAX_PULL_ENTRIES)",
     ),
-    Mutant("sync.py", "refs[-1].seq if more else upto, more", "upto, more"),
+    Mutant("sync.py", "found[-1].seq if more else upto, more", "upto, more"),
     Mutant("sync.py", "if position + 1 < self._inbox.floor:", "if False:"),
     Mutant("sync.py", "if epoch != self._log.epoch:", "if False:"),
     # send
@@ -77,8 +86,13 @@ MUTANTS = (
         "        self._failed, self._behind = True, len(self._queue)",
         "        self._failed = False",
     ),
-    Mutant("send.py", "if outcome.seq <= self._synced:", "if True:"),
     # client
+    Mutant(
+        "client/driver.py",
+        "        self.session.taken(self.feed.unread)\n        later",
+        "        later",
+    ),
+    Mutant("client/rebuild.py", "not newest or newest[0].seq != last.seq", "False"),
     Mutant("client/session.py", "self._deaf = self._deaf or", "self._deaf ="),
     Mutant(
         "client/session.py",

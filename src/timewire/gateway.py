@@ -424,7 +424,7 @@ class Gateway:
         await connection.outbox.room()
         pause_ms = 0
         if code is CloseCode.SHUTTING_DOWN:
-            pause_ms = round(random.random() * self._spread_ms)
+            pause_ms = round(random.random() * self._spread_ms)  # noqa: S311 - only spreads
         await connection.ws.close(code=code, message=closing(code, pause_ms).encode(), drain=False)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
