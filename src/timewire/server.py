@@ -290,7 +290,7 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        api = Api(
+        self._api = Api(
             self.config,
             self.keys,
             self._verify,
@@ -309,7 +309,7 @@ class Server:
             explorer=self._explorer(),
             stopping=lambda: self._stopping,
         )
-        api.install(application)
+        self._api.install(application)
         Pages(self.config, self.keys, self._clock).install(application)
         return application
 
