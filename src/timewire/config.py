@@ -203,7 +203,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=10_000_000,
-            description="Sends a second that one connection may make; 0: any number.",
+            description="Sends a second that one user may make, over all connections and HTTP "
+            "together; 0: any number.",
         ),
     ] = 5000
     room_messages_per_second: Annotated[

@@ -194,7 +194,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_media": (NotFound, "no such media, or none that you may see; upload it first"),
     "bad_media_range": (Invalid, "the range begins past the end of the file"),
     # later, perhaps
-    "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
+    "rate_limited": (
+        Retryable,
+        "more requests than one user may make in a second; repeat after `retry_after` ms",
+    ),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
     "out_of_turn": (
         Retryable,

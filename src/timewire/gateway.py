@@ -49,8 +49,9 @@ from timewire.protocol import (
     Watch,
     closing,
 )
+from timewire.rates import Rate, Rates
 from timewire.send import Request, Sender
-from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
+from timewire.session import Answer, Close, Effects, Pull, Session, Start
 from timewire.signals import Signals
 from timewire.sync import CursorLost, Sync
 
@@ -221,6 +222,7 @@ class Gateway:
         self._directory = directory
         self._signals = signals
         self._logins = logins
+        self.rates = Rates(policy.sends_per_second)
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -338,6 +340,7 @@ class Gateway:
             connection.user, connection.device = claims.user, device
             connection.kind, connection.token_id = hello.kind[:MAX_KIND_CHARS], claims.id
             self._logins.join(connection)
+            session.rate = self.rates.of(claims.user)
         except TimewireError as fault:
             connection.user = ""
             self.carry_out(connection, session.reject(fault))

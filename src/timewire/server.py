@@ -299,6 +299,7 @@ class Server:
             hub=self._hub,
             bus=self._bus,
             sender=self._sender,
+            rates=self._gateway.rates,
             sync=self._sync,
             answer=self._answer,
             indexer=self._indexer,

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from timewire.api.callers import Callers, Rates
+from timewire.api.callers import Callers
 from timewire.api.docs import PAGE, PAGE_HEADERS, SCRIPT_GZIP, SCRIPT_HEADERS
 from timewire.api.edge import Headers, answer, errors, read, refusal
 from timewire.api.files import Files
@@ -44,6 +44,7 @@ from timewire.logins import Logins, Revoke
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
+from timewire.rates import Rates
 from timewire.search import Indexer
 from timewire.send import Sender
 from timewire.session import Answer
@@ -65,6 +66,7 @@ class Api:
         hub: Hub,
         bus: Bus,
         sender: Sender,
+        rates: Rates,
         sync: Sync,
         answer: Answer,
         indexer: Indexer | None,
@@ -89,7 +91,7 @@ class Api:
         self._snapshots = snapshots
         self._explorer = explorer
         self._callers = Callers(keys, verify)
-        self._rates = Rates(config.sends_per_second)
+        self._rates = rates
         self._files = Files(attachments, self._callers, self._rates, clock)
         self._headers = Headers(config.origins)
         self._watch = Watch()
