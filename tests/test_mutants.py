@@ -26,9 +26,9 @@ def load() -> ModuleType:
 mutants = load()
 
 
-@pytest.mark.parametrize("number", range(len(mutants.MUTANTS)))
+@pytest.mark.parametrize("number", range(len(mutants.MUTANTS) + len(mutants.HOLES)))
 def test_a_bug_is_one_place_in_the_code_of_now(number: int) -> None:
-    mutant = mutants.MUTANTS[number]
+    mutant = (*mutants.MUTANTS, *mutants.HOLES)[number]
     text = (mutants.ROOT / "src" / "timewire" / mutant.file).read_text(encoding="utf-8")
     assert text.count(mutant.right) == 1
     assert mutant.wrong not in ("", mutant.right)
