@@ -43,6 +43,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=65535, description="TCP port for HTTP and WebSocket; 0 takes a free one."),
     ] = 7447
 
+    nats: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^(nats|tls|ws|wss)://\S+\Z",
+            description="NATS servers of a cluster, separated by commas, such as "
+            "`nats://a:4222,nats://b:4222`; see docs/CLUSTER.md. Empty: this process alone, with "
+            "nothing else to run.",
+        ),
+    ] = ""
+
     durability: Annotated[
         Literal["always", "interval"],
         Meta(

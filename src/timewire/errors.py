@@ -215,6 +215,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         Retryable,
         "the store cannot write now (disk full?); repeat later, reads go on",
     ),
+    "cluster_unavailable": (
+        Retryable,
+        "the cluster cannot take this now (no leader, no quorum); repeat with a pause",
+    ),
     "shutting_down": (Retryable, "the server is stopping; connect again and repeat"),
     "not_connected": (Retryable, "there is no connection now; repeat when there is one"),
     "outcome_unknown": (UnknownOutcome, "the store failed while writing; repeat with the same id"),
@@ -253,6 +257,14 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         Unusable,
         "the address cannot be listened on; choose another port or host",
     ),
+    "nats_unreachable": (
+        Unusable,
+        "no NATS server answers there, or it does not let us in; check `nats`, see the reason",
+    ),
+    "nats_unfit": (Unusable, "these NATS servers cannot carry a cluster; see the reason"),
+    "no_cluster": (Unusable, "there is no cluster there; make one with `timewire cluster init`"),
+    "cluster_differs": (Unusable, "the cluster is not as it should be; see the reason"),
+    "cluster_newer": (Unusable, "this cluster was made by a newer Timewire; upgrade this one"),
     "wrong_store": (
         Unusable,
         "this store is another user's or another device's; every device needs one of its own",

@@ -50,10 +50,10 @@ from timewire.protocol import (
     closing,
 )
 from timewire.rates import Rate, Rates
-from timewire.send import Request, Sender
+from timewire.send import Intake, Request
 from timewire.session import Answer, Close, Effects, Pull, Session, Start
 from timewire.signals import Signals
-from timewire.sync import CursorLost, Sync
+from timewire.sync import CursorLost, Sync, seq_of
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
@@ -205,7 +205,7 @@ class Gateway:
         clock: Clock,
         *,
         hub: Hub,
-        sender: Sender,
+        sender: Intake,
         sync: Sync,
         answer: Answer,
         directory: Directory,
@@ -346,14 +346,27 @@ class Gateway:
             self.carry_out(connection, session.reject(fault))
             return
         connection.expires_ms = claims.expires_s * 1000
-        start = self._start(claims.user, hello)
-        now = self.clock()
+        if seq_of(hello.cursor) <= self._hub.position or not self._hub.patience_s:
+            self._welcome(connection, hello)
+        else:
+            self._spawn(self._welcome_later(connection, hello))
+
+    async def _welcome_later(self, connection: Connection, hello: Hello) -> None:
+        """The device was elsewhere, and what it has seen there may not have come here yet."""
+        await self._hub.near(seq_of(hello.cursor))
+        if connection.session.state == "checking":
+            self._welcome(connection, hello)
+
+    def _welcome(self, connection: Connection, hello: Hello) -> None:
+        user, device, now = connection.user, connection.device, self.clock()
+        start = self._start(user, hello)
         self._hub.join(connection)
-        self._signals.joined(claims.user)
-        self._spawn(self._directory.seen(claims.user, device, now))
+        self._signals.joined(user)
+        self._spawn(self._directory.seen(user, device, now))
         number, expires = secrets.token_hex(8), connection.expires_ms
         self.carry_out(
-            connection, session.welcome(claims.user, device, number, start, now, expires=expires)
+            connection,
+            connection.session.welcome(user, device, number, start, now, expires=expires),
         )
 
     def _renew(self, connection: Connection, renew: Renew) -> None:

@@ -46,9 +46,9 @@ from timewire.model import Seq
 from timewire.protocol import Cursor, Query
 from timewire.rates import Rates
 from timewire.search import Indexer
-from timewire.send import Sender
+from timewire.send import Intake
 from timewire.session import Answer
-from timewire.sync import CursorLost, Pulled, Sync
+from timewire.sync import CursorLost, Pulled, Sync, seq_of
 from timewire.webhooks import EndpointList, Replay, Webhooks
 
 
@@ -65,7 +65,7 @@ class Api:
         log: MessageLog,
         hub: Hub,
         bus: Bus,
-        sender: Sender,
+        sender: Intake,
         rates: Rates,
         sync: Sync,
         answer: Answer,
@@ -164,7 +164,9 @@ class Api:
         if not poll.base and not poll.pos:
             return answer(Synced([], Cursor(base, str(head))))
         try:
-            position = self._sync.locate(user, Cursor(poll.base, poll.pos), head)
+            cursor = Cursor(poll.base, poll.pos)
+            await self._hub.near(seq_of(cursor))
+            position = self._sync.locate(user, cursor, max(head, self._hub.position))
             page = await self._news(user, position, poll.wait)
         except CursorLost as lost:
             RESETS.labels(lost.reason).inc()
