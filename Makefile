@@ -88,7 +88,9 @@ bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes 
 serve: setup $(IF_NODE) ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)
 
-soak: setup ## the long runs: crash after crash, then growth; SOAK_ARGS go to the latter
+soak: setup ## the long runs: seeds, planted bugs, crash after crash, then growth; SOAK_ARGS go to the latter
+	$(PY) -m timewire.testing.simulation --first 1000 --seeds 20000
+	$(PY) scripts/mutants.py
 	$(PY) -m timewire.testing.crash --first 1000 --seeds 200 --kills 5
 	$(PY) -m bench soak $(SOAK_ARGS)
 

@@ -25,7 +25,7 @@ from timewire.errors import TimewireError
 from timewire.inbox import Delivery
 from timewire.log import MessageLog
 from timewire.model import Draft, Stored, encode_stored
-from timewire.server import COLLECTOR_THRESHOLDS
+from timewire.running import COLLECTOR_THRESHOLDS
 
 BATCH: Final = 1000
 BATCHES_A_TURN: Final = 5

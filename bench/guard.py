@@ -32,7 +32,7 @@ import uvloop
 from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
 from bench.hot import Pairs, pairs
-from timewire.server import COLLECTOR_THRESHOLDS
+from timewire.running import COLLECTOR_THRESHOLDS
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 PAIRS: Final = 50

@@ -19,8 +19,9 @@ from bench.wire import TEXT_BYTES
 from timewire.auth import mint
 from timewire.gateway import Connection, Gateway
 from timewire.outbox import Outbox
+from timewire.rates import Rate
 from timewire.server import Server
-from timewire.session import Rate, Session
+from timewire.session import Session
 from timewire.settings import load
 
 _FRAME: Final = b'{"type":"'

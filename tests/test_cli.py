@@ -31,6 +31,7 @@ COMMANDS = [
         "chat",
     ),
     "reindex",
+    "work",
     "backup",
     "restore",
     "doctor",

@@ -186,12 +186,22 @@ def test_the_demo_runs_whole() -> None:
             device, *numbers = found.groups()
             rows[device] = [int(number.replace(",", "")) for number in numbers]
 
-    assert len(rows) == 22
+    assert len(rows) == 23
     assert all(numbers[3:] == [0, 0, 0] for numbers in rows.values())
     [tablet] = [numbers for device, numbers in rows.items() if "tablet" in device]
     assert tablet[1] > 1400
     phones = [numbers for device, numbers in rows.items() if device.endswith("/phone")]
     assert len(phones) == 10
     assert sum(pulled > 0 for _, pulled, *_ in phones) >= 8
-    for told in ("kill -9", "goes offline", "all 1,177 lines", "rules 1-15 hold", "CC-BY-4.0"):
+    assert re.search(r"crossed between write and read [2-9] times", done.stdout)
+    for told in (
+        "kill -9",
+        "goes offline",
+        "away for too long (expired)",
+        "2 messages were taken back, 1 edited",
+        "the net splits",
+        "all 1,177 lines",
+        "rules 1-17 hold",
+        "CC-BY-4.0",
+    ):
         assert told in done.stdout

@@ -19,8 +19,9 @@ from timewire.backends.rocksdb import RocksStore
 from timewire.coding import CODECS
 from timewire.errors import CODES, Invalid
 from timewire.protocol import SUBPROTOCOLS, CloseCode, Hello, Limits, Problem
+from timewire.rates import Rate
 from timewire.server import Server
-from timewire.session import Close, Command, Pull, Query, Rate, Session, Start
+from timewire.session import Close, Command, Pull, Query, Session, Start
 from timewire.testing.devices import Closed, RawDevice, raw_device
 from timewire.testing.servers import serving
 

@@ -462,6 +462,12 @@ async def test_sends_beyond_the_rate_are_refused(tmp_path: Path) -> None:
         assert [frame["type"] for frame in answers] == ["ack"] * 5 + ["error"] * 2
         assert [f["code"] for f in answers[5:]] == ["rate_limited", "out_of_turn"]
         assert all(f["retry"] for f in answers[5:])
+        assert answers[5]["fields"] == {"retry_after": 200}
+        # Another device does not help, and another user has a rate of their own.
+        laptop = await house.live("alice", "laptop")
+        assert (await say(laptop, "x", "self:alice"))["code"] == "rate_limited"
+        bob = await house.live("bob")
+        assert (await say(bob, "1", "self:bob"))["type"] == "ack"
         house.clock.now += 1000
         # The order of a device's sends is kept: the one that was refused first comes first.
         assert (await say(alice, "6", "self:alice"))["code"] == "out_of_turn"

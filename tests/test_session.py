@@ -32,6 +32,7 @@ from timewire.protocol import (
     Watching,
     Welcome,
 )
+from timewire.rates import Rate
 from timewire.session import (
     MAX_BAD_FRAMES,
     MAX_CREDIT_PAGES,
@@ -40,7 +41,6 @@ from timewire.session import (
     Close,
     Effects,
     Pull,
-    Rate,
     Session,
     Start,
 )

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import msgspec
 
 import timewire
-from timewire import Acked, Client, Connected, Disconnected, Live, Received, Sent, model
+from timewire import Acked, Client, Connected, Disconnected, Live, Received, Reset, Sent, model
 from timewire.client import Event, MemoryStore, SqliteStore, Store
 from timewire.errors import TimewireError
-from timewire.testing.history import Attempt, History, HistoryRead, Holding, Shown, Way, Who
+from timewire.testing.history import Attempt, History, HistoryRead, Holding, Shown, Way, Who, place
 from timewire.testing.servers import ServerProcess
 
 HISTORY_PAGE = 200
@@ -34,6 +34,11 @@ class Gadget:
         self.count: Counter[Way] = Counter()
         self.scrolled: list[model.Message] = []
         self.first: int | None = None
+        self.sent: list[tuple[Sent, str, str]] = []
+        """What was said and is stored: its receipt, its kind, its text."""
+        self._behind = False
+        self.resets: list[str] = []
+        """Why the device had to start again."""
         self.live = asyncio.Event()
         self._server = server
         self._history = history
@@ -80,21 +85,46 @@ class Gadget:
     async def _read(self) -> None:
         async for event in self.me.events():
             self._take(event)
+            if isinstance(event, Reset):
+                self._behind = True
+            elif isinstance(event, Live):
+                if self._behind:
+                    await self._rebuild()
+                self.live.set()
+
+    async def _rebuild(self) -> None:
+        """Having been away for too long: read what lies between what was had and what came since.
+
+        Everything there is has been shown up to here, but for this gap.
+        """
+        had = {place(shown.message) for shown in self.shown}
+        for conversation in await self.me.conversations():
+            name = conversation.name
+            # An own message may be ahead of what is still on its way.
+            came = [one.message for one in self.shown if one.way != "ack"]
+            newest = max([one.seq for one in came if one.conversation == name], default=0)
+            for message in reversed(await self.scroll_back(name)):
+                wanted = (self.first or 0) < message.seq < newest
+                if wanted and place(message) not in had:
+                    self._show(message, "history")
+        self._behind = False
 
     def _take(self, event: Event) -> None:
         match event:
             case Received(message):
-                self._show(message, "push" if self.state == "live" else "page")
+                caught_up = "push" if self.state == "live" else "page"
+                self._show(message, "history" if self._behind else caught_up)
             case Acked(message):
                 self._show(message, "ack")
             case Connected():
                 self.state = "catching up"
             case Live():
                 self.state = "live"
-                self.live.set()
             case Disconnected():
                 self.state = "connecting"
                 self.live.clear()
+            case Reset(reason):
+                self.resets.append(reason)
             case _:
                 raise RuntimeError(f"{self.who}: {event}")
 
@@ -108,24 +138,40 @@ class Gadget:
         """Post a message; its answer is written down when it comes."""
         body, began = {"text": text}, monotonic_ns()
         posted = self.me.post(group, body, kind=kind)
-        task = asyncio.create_task(self._note(posted, began, group, kind, body))
+        task = asyncio.create_task(self._said(posted, began, group, kind, body))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    async def _said(
+        self, posted: Awaitable[Sent], began: int, group: str, kind: str, body: dict[str, Any]
+    ) -> None:
+        sent = await self._note(posted, began, group, kind, body)
+        if sent is not None:
+            self.sent.append((sent, kind, body["text"]))
+
+    async def edit(self, group: str, seq: int, text: str) -> None:
+        """Have a message say something else."""
+        change = model.Edited(seq, {"text": text})
+        await self._change(self.me.edit(group, seq, text), group, change)
+
+    async def recall(self, group: str, seq: int) -> None:
+        """Take a message back."""
+        await self._change(self.me.recall(group, seq), group, model.Recalled(seq))
 
     async def create(self, group: str, members: list[str], title: str) -> None:
         """Make a group."""
         change = model.Created("group", [self.who.user, *members], title)
         await self._change(self.me.create(group, members, title=title), group, change)
 
-    async def add(self, group: str, user: str) -> None:
-        """Let somebody join."""
-        change = model.Members(joined=[user])
-        await self._change(self.me.add(group, [user]), group, change)
+    async def add(self, group: str, users: list[str]) -> None:
+        """Let some join."""
+        change = model.Members(joined=users)
+        await self._change(self.me.add(group, users), group, change)
 
-    async def remove(self, group: str, user: str) -> None:
-        """Let somebody, perhaps oneself, leave."""
-        change = model.Members(left=[user])
-        await self._change(self.me.remove(group, [user]), group, change)
+    async def remove(self, group: str, users: list[str]) -> None:
+        """Let some, perhaps oneself, leave."""
+        change = model.Members(left=users)
+        await self._change(self.me.remove(group, users), group, change)
 
     async def settle(self, group: str, text: str) -> None:
         """Say a last word and wait until it, and all before it, is in every inbox."""
@@ -144,7 +190,7 @@ class Gadget:
 
     async def _note(
         self, asked: Awaitable[Sent], began: int, group: str, kind: str, body: dict[str, Any]
-    ) -> None:
+    ) -> Sent | None:
         def note(outcome: Any, id: str, **answer: Any) -> None:
             self._history.attempts.append(
                 Attempt(self.who, id, group, kind, body, began, monotonic_ns(), outcome, **answer)
@@ -154,13 +200,15 @@ class Gadget:
             sent = await asked
         except TimewireError as refusal:
             note("refused", getattr(asked, "id", "?"), code=refusal.code)
-        else:
-            note("acked", sent.id, seq=sent.seq, time=sent.time)
+            return None
+        note("acked", sent.id, seq=sent.seq, time=sent.time)
+        return sent
 
     # -- reading --------------------------------------------------------------------------------
 
-    async def scroll_back(self, group: str) -> None:
+    async def scroll_back(self, group: str) -> list[model.Message]:
         """Read a group's history from its end to its beginning."""
+        found: list[model.Message] = []
         before, more = None, True
         while more:
             began = monotonic_ns()
@@ -176,8 +224,9 @@ class Gadget:
                 before=before,
             )
             self._history.reads.append(read)
-            self.scrolled += page.messages
+            found += page.messages
             before, more = page.messages[-1].seq if page.messages else None, page.has_more
+        return found
 
     def holding(self) -> Holding:
         """What the device has, for the checker."""

@@ -55,7 +55,7 @@ class Proof(msgspec.Struct, frozen=True):
 def prove(world: World) -> Proof:
     """Look at all that happened."""
     facts = Facts(world.history)
-    named = [world.desktops[nick] for nick in world.stars] + list(world.phones.values())
+    named = [world.desktops[nick] for nick in world.stars] + [*world.phones.values(), world.laptop]
     named.sort(key=lambda gadget: (world.stars.index(gadget.who.user), gadget.who.device))
     rows = [_row(facts, gadget) for gadget in named]
     rows.append(_scrolled(facts, world.tablet))
@@ -75,6 +75,10 @@ def _unsaid(world: World, facts: Facts) -> int:
         for event in world.day.events
         if event.kind in ("text", "action")
     )
+    for event, now in world.changed:
+        meant[event.nick, event.kind, event.text] -= 1
+        if now is not None:
+            meant[event.nick, event.kind, now] += 1
     return (meant - said).total() + (said - meant).total()
 
 
@@ -85,7 +89,7 @@ def _row(facts: Facts, gadget: Gadget) -> Row:
     return Row(
         str(gadget.who),
         gadget.count["push"],
-        gadget.count["page"],
+        gadget.count["page"] + gadget.count["history"],
         gadget.count["ack"],
         sum(count - 1 for count in times.values()),
         sum(not times[place(message)] for message in expected),

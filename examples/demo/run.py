@@ -23,7 +23,7 @@ from irc import Day, read_day
 from proof import prove
 from rich.console import Console
 from rich.text import Text
-from world import World
+from world import World, settings
 
 from timewire.testing.servers import ServerProcess, running_server
 
@@ -41,7 +41,9 @@ async def demo(day: Day, seconds: float, port: int, stay: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="timewire-demo-") as directory:
         devices = Path(directory, "devices")
         devices.mkdir()
-        async with running_server(Path(directory, "data"), port=port) as server:
+        async with running_server(
+            Path(directory, "data"), port=port, **settings(day, seconds)
+        ) as server:
             console.print(f"[bold]Timewire[/] {server.url}, its data in {server.data}")
             world = World(day, server, devices)
             async with show.watching(world, console):

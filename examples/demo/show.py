@@ -174,8 +174,17 @@ def verdict(proof: Proof, world: World) -> RenderableType:
         lines.append(Text(f"  ✖ {proof.unsaid} lines of the day are not in the log once", "red"))
     if proof.good:
         lines.append(Text(f"  ✔ all {world.said:,} lines of the day are in the log, once", "green"))
-        lines.append(Text("  ✔ rules 1-15 hold over the whole day and a kill -9", "green"))
+        lines.append(Text(f"  ✔ {_changes(world)}", "green"))
+        lines.append(Text("  ✔ rules 1-17 hold over the whole day and a kill -9", "green"))
     return Group(*lines)
+
+
+def _changes(world: World) -> str:
+    recalled = sum(now is None for _, now in world.changed)
+    return (
+        f"{recalled} messages were taken back, {len(world.changed) - recalled} edited; the channel "
+        f"crossed between write and read {len(world.history.modes)} times"
+    )
 
 
 def _add(table: Table, row: Row) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from gadget import Gadget
 from irc import Day, Event
 
-from timewire.testing.history import Facts, History, Restart, Who
+from timewire import Sent
+from timewire.testing.history import Facts, History, ModeChange, Restart, Who
 from timewire.testing.servers import ServerProcess
 
 GROUP = "ubuntu"
@@ -33,9 +36,49 @@ SETTLE_S = 30.0
 EXTRA_S = 120.0
 """How much longer than planned a slow machine may take for the day."""
 
+LEFT_AT, BACK_AT = 0.03, 0.97
+"""When in the day the laptop goes away, and when it comes back."""
+
+LIFE = 0.75
+"""How much of the day references live in inboxes: longer than phones are away."""
+
+GROWN_AT = 0.4
+"""When the channel has become so large that it is read, not written."""
+
+SPLIT_AT, MENDED_AT = 0.6, 0.75
+"""When those who only listen lose the channel, and when they come back."""
+
+RECALLS_AT, EDIT_AT = (0.3, 0.7), 0.5
+
+CROSS_S = 10.0
+"""How long a slow machine may take to notice that a channel has grown, or shrunk."""
+
+POLL_S = 0.2
+DAY_S = 24 * 3600
 MAX_NOTES = 6
 
 Act = Callable[[], object]
+
+
+def settings(day: Day, seconds: float) -> dict[str, Any]:
+    """How the server is to be set for a day in so many seconds."""
+    members = set(day.present)
+    for event in day.events:
+        if event.at <= day.minutes * GROWN_AT:
+            (members.discard if event.kind == "leave" else members.add)(event.nick)
+    return {
+        "fanout_policy": "timewire.testing.flipping:Threshold",
+        "write_members_max": len(members),
+        "inbox_days": LIFE * seconds / DAY_S,
+    }
+
+
+def mode_changes(log: Path) -> Iterator[ModeChange]:
+    """The changes of the channel's mode that a server has written into its log."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if '"another mode"' in line:
+            told = msgspec.json.decode(line)
+            yield ModeChange(told["conversation"], told["seq"], told["mode"])
 
 
 class World:
@@ -57,6 +100,10 @@ class World:
         self.desktops = {nick: self._gadget(nick, "desktop") for nick in sorted(day.speakers())}
         self.phones = {nick: self._gadget(nick, "phone") for nick in self.stars}
         self.tablet = self._gadget(self.stars[0], "tablet")
+        self.laptop = self._gadget(self.stars[1 % len(self.stars)], "laptop")
+        self.changed: list[tuple[Event, str | None]] = []
+        """Lines that were edited, with what they say now, or recalled (None)."""
+        self._present: set[str] = set()
         self._people: dict[str, asyncio.Queue[Event | None]] = {}
         self._tasks: asyncio.TaskGroup
 
@@ -69,7 +116,8 @@ class World:
     @property
     def gadgets(self) -> list[Gadget]:
         """All devices."""
-        return [self.operator, *self.desktops.values(), *self.phones.values(), self.tablet]
+        every = [self.operator, *self.desktops.values(), *self.phones.values()]
+        return [*every, self.laptop, self.tablet]
 
     @property
     def head(self) -> int:
@@ -89,11 +137,13 @@ class World:
         try:
             async with asyncio.timeout(seconds + EXTRA_S), asyncio.TaskGroup() as self._tasks:
                 await self._open()
+                watching = self._tasks.create_task(self._watch_modes())
                 plan = self._directions()
                 plan += [(one.at, partial(self._happen, one)) for one in self.day.events]
                 await self._follow(sorted(plan, key=lambda one: one[0]), seconds)
                 for mine in self._people.values():
                     mine.put_nowait(None)
+                watching.cancel()
             await self._close()
         finally:
             await asyncio.gather(*(gadget.switch_off() for gadget in self.gadgets))
@@ -111,16 +161,25 @@ class World:
     async def _open(self) -> None:
         await self.operator.switch_on()
         here = [nick for nick in self.day.present if nick != OPERATOR]
+        self._present.update(here)
         await self.operator.create(GROUP, here, f"#ubuntu, {self.day.title}")
         first = [self.desktops[nick] for nick in here if nick in self.desktops]
         first += [self.desktops[nick] for nick in self.stars if self.desktops[nick] not in first]
-        await asyncio.gather(*(gadget.switch_on() for gadget in [*first, *self.phones.values()]))
-        self.note(f"{len(here)} people are in #ubuntu, {len(first) + STARS} devices online")
+        first += [*self.phones.values(), self.laptop]
+        await asyncio.gather(*(gadget.switch_on() for gadget in first))
+        self.note(f"{len(here)} people are in #ubuntu, {len(first)} devices online")
 
     def _directions(self) -> list[tuple[float, Act]]:
         """What the script adds to the day: devices that go offline, and the crash."""
         whole = self.day.minutes
-        acts: list[tuple[float, Act]] = [(whole / 2, self._start(self._crash))]
+        acts: list[tuple[float, Act]] = [
+            (whole / 2, self._start(self._crash)),
+            (whole * LEFT_AT, self._start(partial(self._lose, self.laptop))),
+            (whole * BACK_AT, self._start(partial(self._find, self.laptop))),
+            (whole * SPLIT_AT, self._start(self._split)),
+            (whole * EDIT_AT, self._start(self._edit)),
+            *((whole * at, self._start(self._recall)) for at in RECALLS_AT),
+        ]
         for number, nick in enumerate(self.stars):
             phone = self.phones[nick]
             off = (1 - AWAY) * number / max(1, len(self.stars) - 1)
@@ -139,7 +198,83 @@ class World:
         had = phone.count["page"]
         await phone.switch_on()
         await phone.live.wait()
-        self.note(f"{phone.who} is back and has pulled {phone.count['page'] - had:,}")
+        pulled = phone.count["page"] - had
+        if phone.resets:
+            again = f"was away for too long ({phone.resets[-1]}) and has read history"
+            self.note(f"{phone.who} {again}: {phone.count['history'] + pulled:,}")
+        else:
+            self.note(f"{phone.who} is back and has pulled {pulled:,}")
+
+    async def _split(self) -> None:
+        """Those who only listen are gone for a while, until the channel is small again."""
+        speakers = self.day.speakers()
+        if not set(self.day.present) - speakers:
+            return
+        await self._becomes("read")
+        gone: set[str] = set()
+        splitting = asyncio.create_task(self._becomes("write"))
+        while not splitting.done():
+            if quiet := self._present - speakers - gone:
+                gone |= quiet
+                await self.operator.remove(GROUP, sorted(quiet))
+            await asyncio.sleep(POLL_S)
+        self.note(f"the net splits: {len(gone)} people are gone")
+        await self._reach(MENDED_AT)
+        back = sorted(gone & self._present)
+        await self.operator.add(GROUP, back)
+        self.note(f"the net is whole again: {len(back)} people are back")
+        await self._becomes("read")
+
+    async def _becomes(self, mode: str) -> None:
+        """Wait until the channel has another mode, but not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CROSS_S):
+                while not self.history.modes or self.history.modes[-1].mode != mode:
+                    await asyncio.sleep(POLL_S)
+                    self.read_modes()
+
+    async def _reach(self, share: float) -> None:
+        while self.now < share * self.day.minutes:  # noqa: ASYNC110 - the day has no bells
+            await asyncio.sleep(POLL_S / 4)
+
+    async def _recall(self) -> None:
+        """Somebody takes back what he has said last."""
+        if said := self._last_said():
+            gadget, sent, kind, text = said
+            self.changed.append((Event(0, kind, gadget.who.user, text), None))
+            await gadget.recall(GROUP, sent.seq)
+            self.note(f"{gadget.who.user} takes back {sent.seq}")
+
+    async def _edit(self) -> None:
+        if said := self._last_said():
+            gadget, sent, kind, text = said
+            now = text + " (or so)"
+            self.changed.append((Event(0, kind, gadget.who.user, text), now))
+            await gadget.edit(GROUP, sent.seq, now)
+            self.note(f"{gadget.who.user} has edited {sent.seq}")
+
+    def _last_said(self) -> tuple[Gadget, Sent, Literal["text", "action"], str] | None:
+        """The newest message of one of the busiest, each taken once."""
+        for nick in self.stars:
+            gadget = self.desktops[nick]
+            if gadget.sent and nick in self._present:
+                sent, kind, text = gadget.sent.pop()
+                return gadget, sent, "action" if kind == "action" else "text", text
+        return None
+
+    async def _watch_modes(self) -> None:
+        """Tell of each change of mode that the server writes into its log."""
+        while True:
+            self.read_modes()
+            await asyncio.sleep(POLL_S)
+
+    def read_modes(self) -> None:
+        """Look up which changes of mode there were."""
+        known = len(self.history.modes)
+        for change in list(mode_changes(self.server.log))[known:]:
+            self.history.modes.append(change)
+            words = {"read": "read where it is", "write": "written into inboxes"}
+            self.note(f"from {change.seq} on the channel is {words.get(change.mode, change.mode)}")
 
     async def _crash(self) -> None:
         self.server_up = False
@@ -166,9 +301,11 @@ class World:
             if event.kind == "join":
                 if desktop and desktop.state == "off":
                     await desktop.switch_on()
-                await self.operator.add(GROUP, nick)
+                self._present.add(nick)
+                await self.operator.add(GROUP, [nick])
             elif event.kind == "leave":
-                await (desktop or self.operator).remove(GROUP, nick)
+                self._present.discard(nick)
+                await (desktop or self.operator).remove(GROUP, [nick])
             elif desktop:
                 desktop.say(GROUP, event.text, event.kind)
                 self.said += 1
@@ -181,10 +318,11 @@ class World:
         await asyncio.gather(*(gadget.answered() for gadget in self.gadgets))
         await self.operator.settle(GROUP, "That was the day.")
         await self.tablet.switch_on()
-        await self.tablet.scroll_back(GROUP)
+        self.tablet.scrolled = await self.tablet.scroll_back(GROUP)
         self.note(f"{self.tablet.who} is new and has read back {len(self.tablet.scrolled):,}")
         await self.operator.scroll_back(GROUP)
         await self._settle()
+        self.read_modes()
         for gadget in self.gadgets:
             self.history.holdings.append(gadget.holding())
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import checking, hooks, keeping, people, remote, searching, showing
+from timewire import checking, clustered, hooks, keeping, people, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config
 from timewire.errors import TimewireError
 from timewire.settings import load
@@ -162,7 +162,33 @@ def serve(
     from timewire import logs, server
 
     logs.configure(settings.log_level, settings.log_format)
-    uvloop.run(server.run(settings, _banner))
+    if not settings.nats:
+        uvloop.run(server.run(settings, _banner))
+        return
+    uvloop.run(clustered.roles().serve(settings, _banner))
+
+
+@app.command()
+@_with_config_flags
+def work(
+    *,
+    config: Annotated[
+        str, typer.Option(envvar="TIMEWIRE_CONFIG", help="A TOML file with settings.")
+    ] = "",
+    flags: dict[str, Any],
+) -> None:
+    """Run a worker of a cluster, until SIGTERM or Ctrl-C.
+
+    One of the workers decides what is stored, and another takes over when it dies: run two or
+    more, on different machines. Settings are those of `serve`; what concerns connections is not
+    used. See docs/CLUSTER.md.
+
+    ```
+    timewire work --nats nats://a:4222,nats://b:4222 --data /var/lib/timewire
+    ```
+    """
+    given = {key: value for key, value in flags.items() if value not in (None, [])}
+    clustered.run_worker(load(given, os.environ, config or None))
 
 
 def _show_settings(config: Config) -> None:
@@ -335,3 +361,4 @@ for _command in (
     app.command()(_command)
 app.add_typer(hooks.app, name="webhooks")
 app.add_typer(people.app, name="user")
+app.add_typer(clustered.app, name="cluster")

@@ -43,6 +43,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=65535, description="TCP port for HTTP and WebSocket; 0 takes a free one."),
     ] = 7447
 
+    nats: Annotated[
+        str,
+        Meta(
+            pattern=r"^\Z|^(nats|tls|ws|wss)://\S+\Z",
+            description="NATS servers of a cluster, separated by commas, such as "
+            "`nats://a:4222,nats://b:4222`; see docs/CLUSTER.md. Empty: this process alone, with "
+            "nothing else to run.",
+        ),
+    ] = ""
+
     durability: Annotated[
         Literal["always", "interval"],
         Meta(
@@ -203,7 +213,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=10_000_000,
-            description="Sends a second that one connection may make; 0: any number.",
+            description="Sends a second that one user may make, over all connections and HTTP "
+            "together; 0: any number.",
         ),
     ] = 5000
     room_messages_per_second: Annotated[

@@ -194,7 +194,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_media": (NotFound, "no such media, or none that you may see; upload it first"),
     "bad_media_range": (Invalid, "the range begins past the end of the file"),
     # later, perhaps
-    "rate_limited": (Retryable, "too many requests from this connection; slow down and repeat"),
+    "rate_limited": (
+        Retryable,
+        "more requests than one user may make in a second; repeat after `retry_after` ms",
+    ),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
     "out_of_turn": (
         Retryable,
@@ -211,6 +214,10 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "storage_unavailable": (
         Retryable,
         "the store cannot write now (disk full?); repeat later, reads go on",
+    ),
+    "cluster_unavailable": (
+        Retryable,
+        "the cluster cannot take this now (no leader, no quorum); repeat with a pause",
     ),
     "shutting_down": (Retryable, "the server is stopping; connect again and repeat"),
     "not_connected": (Retryable, "there is no connection now; repeat when there is one"),
@@ -250,6 +257,14 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         Unusable,
         "the address cannot be listened on; choose another port or host",
     ),
+    "nats_unreachable": (
+        Unusable,
+        "no NATS server answers there, or it does not let us in; check `nats`, see the reason",
+    ),
+    "nats_unfit": (Unusable, "these NATS servers cannot carry a cluster; see the reason"),
+    "no_cluster": (Unusable, "there is no cluster there; make one with `timewire cluster init`"),
+    "cluster_differs": (Unusable, "the cluster is not as it should be; see the reason"),
+    "cluster_newer": (Unusable, "this cluster was made by a newer Timewire; upgrade this one"),
     "wrong_store": (
         Unusable,
         "this store is another user's or another device's; every device needs one of its own",

@@ -49,10 +49,11 @@ from timewire.protocol import (
     Watch,
     closing,
 )
-from timewire.send import Request, Sender
-from timewire.session import Answer, Close, Effects, Pull, Rate, Session, Start
+from timewire.rates import Rate, Rates
+from timewire.send import Intake, Request
+from timewire.session import Answer, Close, Effects, Pull, Session, Start
 from timewire.signals import Signals
-from timewire.sync import CursorLost, Sync
+from timewire.sync import CursorLost, Sync, seq_of
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
@@ -204,7 +205,7 @@ class Gateway:
         clock: Clock,
         *,
         hub: Hub,
-        sender: Sender,
+        sender: Intake,
         sync: Sync,
         answer: Answer,
         directory: Directory,
@@ -221,6 +222,7 @@ class Gateway:
         self._directory = directory
         self._signals = signals
         self._logins = logins
+        self.rates = Rates(policy.sends_per_second)
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -338,19 +340,33 @@ class Gateway:
             connection.user, connection.device = claims.user, device
             connection.kind, connection.token_id = hello.kind[:MAX_KIND_CHARS], claims.id
             self._logins.join(connection)
+            session.rate = self.rates.of(claims.user)
         except TimewireError as fault:
             connection.user = ""
             self.carry_out(connection, session.reject(fault))
             return
         connection.expires_ms = claims.expires_s * 1000
-        start = self._start(claims.user, hello)
-        now = self.clock()
+        if seq_of(hello.cursor) <= self._hub.position or not self._hub.patience_s:
+            self._welcome(connection, hello)
+        else:
+            self._spawn(self._welcome_later(connection, hello))
+
+    async def _welcome_later(self, connection: Connection, hello: Hello) -> None:
+        """The device was elsewhere, and what it has seen there may not have come here yet."""
+        await self._hub.near(seq_of(hello.cursor))
+        if connection.session.state == "checking":
+            self._welcome(connection, hello)
+
+    def _welcome(self, connection: Connection, hello: Hello) -> None:
+        user, device, now = connection.user, connection.device, self.clock()
+        start = self._start(user, hello)
         self._hub.join(connection)
-        self._signals.joined(claims.user)
-        self._spawn(self._directory.seen(claims.user, device, now))
+        self._signals.joined(user)
+        self._spawn(self._directory.seen(user, device, now))
         number, expires = secrets.token_hex(8), connection.expires_ms
         self.carry_out(
-            connection, session.welcome(claims.user, device, number, start, now, expires=expires)
+            connection,
+            connection.session.welcome(user, device, number, start, now, expires=expires),
         )
 
     def _renew(self, connection: Connection, renew: Renew) -> None:
@@ -424,7 +440,7 @@ class Gateway:
         await connection.outbox.room()
         pause_ms = 0
         if code is CloseCode.SHUTTING_DOWN:
-            pause_ms = round(random.random() * self._spread_ms)
+            pause_ms = round(random.random() * self._spread_ms)  # noqa: S311 - only spreads
         await connection.ws.close(code=code, message=closing(code, pause_ms).encode(), drain=False)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

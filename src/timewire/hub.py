@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -54,8 +55,10 @@ class Receiver(Protocol):
 class Hub:
     """All connections of this process, by user and device."""
 
-    def __init__(self, position: Seq, clock: Clock = wall_clock) -> None:
+    def __init__(self, position: Seq, clock: Clock = wall_clock, *, patience_s: float = 0) -> None:
         self.position = position
+        self.patience_s = patience_s
+        """How long a cursor past the position is waited for: it may be another process's."""
         self._clock = clock
         self._online: dict[str, list[Receiver]] = {}
         self._waiting: list[tuple[Seq, asyncio.Future[None]]] = []
@@ -64,8 +67,20 @@ class Hub:
         """Wait until everything up to a position has been published."""
         if self.position < position:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((position, future))
-            await future
+            waiter = position, future
+            self._waiting.append(waiter)
+            try:
+                await future
+            finally:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+
+    async def near(self, position: Seq) -> None:
+        """Wait, but not longer than ``patience_s``, until everything up to a position is here."""
+        if self.position < position and self.patience_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.patience_s):
+                    await self.reached(position)
 
     def join(self, receiver: Receiver) -> None:
         """A device is connected; an older connection of the same device ends."""

@@ -6,7 +6,7 @@ milliseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
@@ -300,7 +300,7 @@ class Conversation(msgspec.Struct, eq=False):
     epochs: list[Epoch] = []
     mention_all: Inviters = "members"
     _present: list[str] | None = None
-    audience: tuple[list[str], frozenset[str]] | None = None
+    audience: tuple[list[str], Set[str]] | None = None
     """Members as a list and as a set, kept for fan-out."""
 
     @classmethod

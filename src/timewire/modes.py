@@ -75,7 +75,7 @@ class Modes:
 
         Raises the error that kept a change from being written.
         """
-        changes: list[asyncio.Future[list[Receipt | TimewireError]]] = []
+        changes: list[tuple[Mode, asyncio.Future[list[Receipt | TimewireError]]]] = []
         watched = self._loads.watched()
         for number, name in enumerate(watched, 1):
             conversation = await self._directory.conversation(name)
@@ -88,22 +88,28 @@ class Modes:
             if not number % DECISIONS_A_TURN:
                 await asyncio.sleep(0)
         self._changed = {n: at for n in watched if (at := self._changed.get(n)) is not None}
-        for outcome in await asyncio.gather(*changes, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await asyncio.gather(*(done for _, done in changes), return_exceptions=True)
+        for change, done in changes:
+            for receipt in done.result():
+                if isinstance(receipt, Receipt):
+                    MODE_CHANGES.labels(change.mode).inc()
+                    logger.info(
+                        "another mode",
+                        conversation=change.conversation,
+                        mode=change.mode,
+                        seq=receipt.seq,
+                    )
 
     def _change(
         self, conversation: Conversation, mode: ModeName
-    ) -> asyncio.Future[list[Receipt | TimewireError]]:
+    ) -> tuple[Mode, asyncio.Future[list[Receipt | TimewireError]]]:
         """Append the change that gives a conversation another mode."""
-        name, before = conversation.name, newest_mode(conversation.epochs)
+        name = conversation.name
         change = Mode(name, mode, self._inbox.floor)
         draft = Draft(SYSTEM_MODES, "", "", encode_change("", "", change), change)
         done = self._log.append([draft])
         self._changed[name] = self._clock()
-        MODE_CHANGES.labels(mode).inc()
-        logger.info("another mode", conversation=name, before=before, mode=mode)
-        return done
+        return change, done
 
     def _choose(self, conversation: Conversation) -> ModeName:
         name, loads = conversation.name, self._loads

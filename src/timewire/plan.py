@@ -6,6 +6,8 @@ out whenever it is made, also after a crash.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from timewire.epochs import mode_at
 from timewire.inbox import Delivery
 from timewire.model import Conversation, Seq, Stored
@@ -21,11 +23,11 @@ def plan(conversation: Conversation | None, message: Stored) -> Delivery:
     return Delivery(message, _audience(conversation, seq), mode)
 
 
-def _audience(conversation: Conversation, seq: Seq) -> frozenset[str]:
-    """The members at a SeqId as a set, made once between two changes of them."""
+def _audience(conversation: Conversation, seq: Seq) -> Set[str]:
+    """The members at a SeqId as a set in their order, made once between two changes of them."""
     members = conversation.members_at(seq)
     if seq <= conversation.changed:
-        return frozenset(members)
+        return dict.fromkeys(members).keys()
     if conversation.audience is None or conversation.audience[0] is not members:
-        conversation.audience = members, frozenset(members)
+        conversation.audience = members, dict.fromkeys(members).keys()
     return conversation.audience[1]

@@ -9,6 +9,7 @@ A request that changes the directory ends its batch: the next one is checked aga
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
 from heapq import heappop, heappush
@@ -48,8 +49,44 @@ logger = structlog.get_logger("timewire.send")
 Receipts = list[Receipt | TimewireError]
 
 
-class Sender:
+class Intake(ABC):
     """Takes requests and gives each exactly one reply, while ``run`` is running."""
+
+    @abstractmethod
+    def submit(self, request: Request) -> None:
+        """Queue a request.  Its reply comes later, or at once when it cannot be queued."""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Do what is queued, until ``close`` was called and everything is answered."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Refuse what comes from now on; what is queued is still done."""
+
+    @abstractmethod
+    def synced(self, position: Seq) -> None:
+        """Fan-out has reached this position: answer those who wait for it."""
+
+    async def ask(
+        self, user: str, command: Command, authority: Literal["member", "system"] = "member"
+    ) -> Ack:
+        """Submit a command and wait for its answer.  Raises the error why not."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def reply(_: Command, outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        self.submit(Request(user, command, reply, None, authority))
+        outcome = await answer
+        if isinstance(outcome, TimewireError):
+            raise outcome
+        return outcome
+
+
+class Sender(Intake):
+    """The intake that appends to a log."""
 
     def __init__(
         self,
@@ -98,22 +135,6 @@ class Sender:
             if not self._queue:
                 self._wake.set()
             self._queue.append(request)
-
-    async def ask(
-        self, user: str, command: Command, authority: Literal["member", "system"] = "member"
-    ) -> Ack:
-        """Submit a command and wait for its answer.  Raises the error why not."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def reply(_: Command, outcome: Outcome) -> None:
-            if not answer.done():
-                answer.set_result(outcome)
-
-        self.submit(Request(user, command, reply, None, authority))
-        outcome = await answer
-        if isinstance(outcome, TimewireError):
-            raise outcome
-        return outcome
 
     async def run(self) -> None:
         """The sequencer.  Ends when ``close`` was called and the log has answered all it got."""

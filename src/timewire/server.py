@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 from aiohttp import web
@@ -48,10 +46,11 @@ from timewire.protocol import Limits, Query, ServerFrame
 from timewire.queries import Queries
 from timewire.retention import retention
 from timewire.revocations import Revocations
+from timewire.running import run_until_stopped
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
-from timewire.send import Sender
+from timewire.send import Intake, Sender
 from timewire.signals import Signals
 from timewire.signing import Signer
 from timewire.sync import Sync
@@ -64,8 +63,6 @@ MIB: Final = 1 << 20
 SEARCH: Final = "search"
 """Where in the data directory the search index is."""
 
-COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
-"""Of Python's garbage collector, by generation."""
 
 logger = structlog.get_logger("timewire.server")
 
@@ -92,6 +89,19 @@ class Store(Protocol):
         ...
 
 
+class Shared(NamedTuple):
+    """What a server that is one of several has in place of parts of its own.
+
+    ``patience_s``: how long a device waits that has seen more elsewhere than there is here yet.
+    ``fresh`` waits until all is here that anyone can have been told of elsewhere.
+    """
+
+    intake: Intake
+    bus: LocalBus
+    patience_s: float
+    fresh: Callable[[], Awaitable[None]]
+
+
 class Server:
     """A running server.  ``start`` one, ``aclose`` it; ``url`` says where it is."""
 
@@ -105,6 +115,7 @@ class Server:
         clock: Clock = wall_clock,
         schemas: Schemas = SCHEMAS,
         policy: policies.Policy | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.config = config
         self.keys = keys
@@ -113,13 +124,15 @@ class Server:
         self._store = store
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
-        self._bus = LocalBus()
+        self._shared = shared
+        self._bus = shared.bus if shared else LocalBus()
         access = MediaAccess(store.media, store.directory, store.log, clock)
         self._attachments = _attachments(config, store, access, clock)
-        self._sender = _sender(config, store, access, clock, schemas)
+        self._sender = shared.intake if shared else sender(config, store, access, clock, schemas)
         policy = policy or policies.configured(config)
         self._fanout, self._modes, self._sync = _delivery(config, store, self._bus, policy, clock)
-        self._hub = Hub(store.inbox.position, clock)
+        patience_s = shared.patience_s if shared else 0
+        self._hub = Hub(store.inbox.position, clock, patience_s=patience_s)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
@@ -160,12 +173,14 @@ class Server:
         schemas: Schemas = SCHEMAS,
         *,
         policy: policies.Policy | None = None,
+        shared: Shared | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
         With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
         ``schemas``: the message kinds whose bodies are checked.
         ``policy`` chooses the modes of conversations; else the one that the configuration names.
+        ``shared``: parts that it has in common with others, when it is one of several.
         Raises ``Unusable`` when the directory or the address cannot be had.
         """
         directory = Path(config.data)
@@ -187,7 +202,14 @@ class Server:
             if own:
                 index = await TantivyIndex.open(directory / SEARCH)
             server = cls(
-                config, keys, store, index=index, clock=clock, schemas=schemas, policy=policy
+                config,
+                keys,
+                store,
+                index=index,
+                clock=clock,
+                schemas=schemas,
+                policy=policy,
+                shared=shared,
             )
         except BaseException:
             if own and index is not None:
@@ -217,8 +239,9 @@ class Server:
         self._run(self._signals.run())
         await self._snapshots.remove()
         self._attachments.clear()
-        self._run(self._attachments.run())
-        self._run(self._modes.run())
+        if self._shared is None:  # of several, none knows what another does just now
+            self._run(self._attachments.run())
+            self._run(self._modes.run())
         self._run(expire(self._store.inbox, self.config.inbox_days * DAY_MS, self._clock))
         self._run(sweep(self._store.log, self._clock))
         if self._retention is not None:
@@ -290,7 +313,7 @@ class Server:
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=self.config.frame_bytes)
         application.router.add_get("/v1/ws", self._gateway.handle)
-        api = Api(
+        self._api = Api(
             self.config,
             self.keys,
             self._verify,
@@ -299,6 +322,7 @@ class Server:
             hub=self._hub,
             bus=self._bus,
             sender=self._sender,
+            rates=self._gateway.rates,
             sync=self._sync,
             answer=self._answer,
             indexer=self._indexer,
@@ -309,7 +333,7 @@ class Server:
             explorer=self._explorer(),
             stopping=lambda: self._stopping,
         )
-        api.install(application)
+        self._api.install(application)
         Pages(self.config, self.keys, self._clock).install(application)
         return application
 
@@ -326,6 +350,8 @@ class Server:
         )
 
     async def _answer(self, user: str, query: Query) -> ServerFrame:
+        if self._shared is not None:
+            await self._shared.fresh()
         if isinstance(query, ListDevices | LogOut):
             return await self._logins.answer(user, query)
         if not isinstance(query, Search):
@@ -351,29 +377,7 @@ def _nothing(server: Server) -> None:
 
 async def run(config: Config, started: Callable[[Server], None] = _nothing) -> None:
     """Serve until SIGTERM or SIGINT, then drain.  ``started`` is called once it listens."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    server = await Server.start(config)
-    _tame_collector()
-    logger.info("listening", url=server.url, data=config.data)
-    started(server)
-    try:
-        await stop.wait()
-    finally:
-        logger.info("draining")
-        await server.aclose()
-
-
-def _tame_collector() -> None:
-    """Have the garbage collector look seldom: messages leave no cycles, and there are many.
-
-    A tenth of the processor's time is saved by it.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    await run_until_stopped(config, Server.start, started)
 
 
 def _delivery(
@@ -427,9 +431,10 @@ def _search(
     return indexer, Searcher(index, indexer, scopes, store.log, clock)
 
 
-def _sender(
-    config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas
-) -> Sender:
+def sender(
+    config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas = SCHEMAS
+) -> Intake:
+    """What decides on commands and appends them to a log."""
     make = Sender
     if config.before_send:
         signer = partial(_signer, config)

@@ -44,6 +44,7 @@ from timewire.protocol import (
     Welcome,
     problem,
 )
+from timewire.rates import Rate
 from timewire.sync import Pulled
 
 MAX_CREDIT_PAGES: Final = 64
@@ -159,7 +160,7 @@ class Session:
         if self.commands >= self.limits.sends_in_flight:
             return self._turn_away(error("too_busy"), frame.id)
         if not self.rate.take(now):
-            return self._turn_away(error("rate_limited"), frame.id)
+            return self._turn_away(self.rate.refusal(), frame.id)
         self.commands += 1
         return (frame,)
 
@@ -297,26 +298,3 @@ class Start(msgspec.Struct, frozen=True):
     position: Seq
     new: bool = False
     reset: ResetReason | None = None
-
-
-class Rate:
-    """A token bucket: ``a_second`` requests in the long run, a burst of as many; 0 = no limit."""
-
-    __slots__ = ("a_second", "since", "tokens")
-
-    def __init__(self, a_second: float) -> None:
-        self.a_second = a_second
-        self.tokens = a_second
-        self.since = 0
-
-    def take(self, now: int) -> bool:
-        """Whether one more request may pass, at a time in ms."""
-        if not self.a_second:
-            return True
-        gained = max(0, now - self.since) * self.a_second / 1000 if self.since else 0
-        self.tokens = min(self.a_second, self.tokens + gained)
-        self.since = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True

@@ -209,6 +209,8 @@ class Signals:
         told = signal.frame
         if isinstance(told, Presence):
             (self._online.add if told.online else self._online.discard)(told.user)
+            if not told.online and self._hub.of(told.user):
+                self._due.setdefault(told.user, self._clock())  # gone elsewhere, but not here
             self._hand(signal, self._watchers.get(told.user, ()))
         elif (found := self._directory.known(told.conversation)) is not None:
             self._hand(signal, (one for user in found.present() for one in self._hub.of(user)))

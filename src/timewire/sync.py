@@ -188,5 +188,10 @@ def _page(stored: list[Stored], now: int) -> tuple[list[bytes], Seq]:
     return messages, position
 
 
+def seq_of(cursor: Cursor | None) -> Seq:
+    """The position in a cursor; 0 where there is none."""
+    return int(cursor.pos) if cursor is not None and _is_seq(cursor.pos) else 0
+
+
 def _is_seq(pos: str) -> bool:
     return pos.isascii() and pos.isdecimal() and len(pos) <= 19 and int(pos) <= MAX_SEQ

@@ -42,9 +42,7 @@ async def raw(http: Any, data: bytes) -> bytes:
 # Paths and methods -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/messages/", "/docs/", "/docs/x", "/.env"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/messages/", "/docs/", "/docs/x", "/.env"])
 async def test_unknown_paths(http: Any, path: str) -> None:
     answer = await http.get(path)
     assert (answer.status, answer.code) == (404, "unknown_path")

@@ -29,7 +29,7 @@ export const ERROR_KINDS = {
   not_found:
     "unknown_device unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
-    "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable shutting_down not_connected",
+    "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable cluster_unavailable shutting_down not_connected",
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:

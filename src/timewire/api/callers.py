@@ -5,8 +5,7 @@ Credentials are read from the ``Authorization`` header only, so that no URL and 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -16,10 +15,6 @@ from timewire.auth import Keys
 from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
 from timewire.names import check_name
-from timewire.session import Rate
-
-MAX_RATES_KEPT: Final = 10_000
-"""Users whose rate is remembered: those who sent last."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -60,23 +55,6 @@ class Callers:
         except TimewireError:
             return False
         return True
-
-
-class Rates:
-    """How often each user may send, as ``Rate`` has it for a connection."""
-
-    def __init__(self, a_second: int) -> None:
-        self._a_second = a_second
-        self._rates: OrderedDict[str, Rate] = OrderedDict()
-
-    def check(self, user: str, now: int) -> None:
-        """Count one request, at a time in ms.  Raises ``Retryable`` (rate_limited)."""
-        rate = self._rates.pop(user, None) or Rate(self._a_second)
-        self._rates[user] = rate
-        if len(self._rates) > MAX_RATES_KEPT:
-            self._rates.popitem(last=False)
-        if not rate.take(now):
-            raise error("rate_limited")
 
 
 def _bearer(request: web.Request) -> str:

@@ -6,6 +6,7 @@ An error leaves as the ``error`` frame's JSON, with the status of its class.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection
@@ -148,7 +149,8 @@ def refusal(fault: TimewireError, id: str = "") -> web.Response:
     if response.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="timewire"'
     if fault.retry:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        told_ms = fault.fields.get("retry_after", RETRY_AFTER_S * 1000)
+        response.headers["Retry-After"] = str(max(1, math.ceil(told_ms / 1000)))
     return response
 
 

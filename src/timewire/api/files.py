@@ -15,7 +15,7 @@ from typing import Final
 
 from aiohttp import ClientPayloadError, web
 
-from timewire.api.callers import Caller, Callers, Rates
+from timewire.api.callers import Caller, Callers
 from timewire.api.edge import answer, read, refusal
 from timewire.api.routes import GetMedia, Route
 from timewire.attachments import Attachments, File
@@ -23,6 +23,7 @@ from timewire.clock import Clock
 from timewire.errors import error
 from timewire.images import IMAGE_TYPES
 from timewire.metrics import MEDIA_IN, MEDIA_OUT
+from timewire.rates import Rates
 
 MAX_TRANSFERS: Final = 256
 """Uploads and downloads under way in one process; a further one is refused with too_busy."""

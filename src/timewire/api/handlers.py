@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from timewire.api.callers import Callers, Rates
+from timewire.api.callers import Callers
 from timewire.api.docs import PAGE, PAGE_HEADERS, SCRIPT_GZIP, SCRIPT_HEADERS
 from timewire.api.edge import Headers, answer, errors, read, refusal
 from timewire.api.files import Files
@@ -44,10 +44,11 @@ from timewire.logins import Logins, Revoke
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
+from timewire.rates import Rates
 from timewire.search import Indexer
-from timewire.send import Sender
+from timewire.send import Intake
 from timewire.session import Answer
-from timewire.sync import CursorLost, Pulled, Sync
+from timewire.sync import CursorLost, Pulled, Sync, seq_of
 from timewire.webhooks import EndpointList, Replay, Webhooks
 
 
@@ -64,7 +65,8 @@ class Api:
         log: MessageLog,
         hub: Hub,
         bus: Bus,
-        sender: Sender,
+        sender: Intake,
+        rates: Rates,
         sync: Sync,
         answer: Answer,
         indexer: Indexer | None,
@@ -89,7 +91,7 @@ class Api:
         self._snapshots = snapshots
         self._explorer = explorer
         self._callers = Callers(keys, verify)
-        self._rates = Rates(config.sends_per_second)
+        self._rates = rates
         self._files = Files(attachments, self._callers, self._rates, clock)
         self._headers = Headers(config.origins)
         self._watch = Watch()
@@ -162,7 +164,9 @@ class Api:
         if not poll.base and not poll.pos:
             return answer(Synced([], Cursor(base, str(head))))
         try:
-            position = self._sync.locate(user, Cursor(poll.base, poll.pos), head)
+            cursor = Cursor(poll.base, poll.pos)
+            await self._hub.near(seq_of(cursor))
+            position = self._sync.locate(user, cursor, max(head, self._hub.position))
             page = await self._news(user, position, poll.wait)
         except CursorLost as lost:
             RESETS.labels(lost.reason).inc()

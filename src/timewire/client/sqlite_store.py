@@ -185,7 +185,7 @@ class SqliteStore:
         execute = self._db.execute
         if change.forgets:
             for table in ("messages", "unread", "marks", "notes", "hidden", "expiring", "spans"):
-                execute(f"DELETE FROM {table}")
+                execute(f"DELETE FROM {table}")  # noqa: S608 - names of the line above
         for key, value in (
             ("owner", change.owner),
             ("cursor", change.cursor),

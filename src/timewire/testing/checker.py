@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from timewire.errors import CODES
 from timewire.model import CREATED, Message, Seq
 from timewire.names import implied_members
 from timewire.testing.history import (
@@ -116,11 +117,24 @@ def nothing_is_made_up(facts: Facts) -> Iterator[str]:
 
 
 def one_id_one_seq(facts: Facts) -> Iterator[str]:
-    """All retries of one id are told one SeqId and one time, across restarts."""
+    """All retries of one id are told one SeqId and one time, across restarts.
+
+    A repeat is answered as the first one was, whatever may be refused by then.
+    """
     for (user, id), attempts in facts.attempts.items():
         told = {(one.seq, one.time) for one in attempts if one.outcome == "acked"}
         if len(told) > 1:
             yield f"{user}'s {id} was acked as {sorted(told)}"
+        for acked in [one for one in attempts if one.outcome == "acked"][:1]:
+            for later in attempts:
+                if later.began > acked.ended and _is_refused_for_good(later, acked):
+                    yield f"{user}'s {id} was acked as {acked.seq}, then refused: {later.code}"
+
+
+def _is_refused_for_good(later: Attempt, first: Attempt) -> bool:
+    same = (later.conversation, later.body) == (first.conversation, first.body)
+    known = CODES.get(later.code)
+    return same and later.outcome == "refused" and known is not None and not known[0].retry
 
 
 def one_order(facts: Facts) -> Iterator[str]:
@@ -397,7 +411,7 @@ def recovery_is_whole(facts: Facts) -> Iterator[str]:
     for holding in facts.history.holdings:
         held = {place(shown.message) for shown in holding.shown}
         for message in facts.inbox(holding.who.user, holding.upto):
-            if place(message) not in held:
+            if place(message) not in held or not facts.wrote(holding.who, message):
                 yield f"{holding.who} ends at {holding.upto} without {_name(message)}"
     for inbox in facts.history.inboxes:
         for message in facts.inbox(inbox.user, inbox.position):

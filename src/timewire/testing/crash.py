@@ -13,10 +13,10 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,7 +29,7 @@ from timewire.server import Store
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
 from timewire.testing.history import History, InboxDump, Restart, Start, Who, modes_in
-from timewire.testing.servers import ServerProcess, running_server
+from timewire.testing.servers import running_server
 from timewire.testing.witness import Witness, clock
 
 USERS: Final[tuple[str, ...]] = ("alice", "bob", "carol", "dave", "erin")
@@ -60,13 +60,45 @@ SHORT: Final = Plan()
 RUN_TIMEOUT_S: Final = 100.0
 
 
-async def run(seed: int, directory: Path, plan: Plan = SHORT, **settings: Any) -> History:
-    """One run: everything that happened, ready to be checked.  ``settings`` are the server's."""
+class Victim(Protocol):
+    """What is run against: a server, or several that are one.  ``data``: where its inboxes are."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def data(self) -> Path: ...
+    def token(self, user: str) -> str:
+        """A token for a user."""
+        ...
+
+    async def restart(self) -> object:
+        """Hurt it, and return when it is whole again."""
+        ...
+
+    async def stop(self) -> object:
+        """Have it end in good order."""
+        ...
+
+
+Serving = Callable[[Path], AbstractAsyncContextManager[Victim]]
+
+
+async def run(
+    seed: int,
+    directory: Path,
+    plan: Plan = SHORT,
+    serving: Serving | None = None,
+    **settings: Any,
+) -> History:
+    """One run: everything that happened, ready to be checked.
+
+    ``settings`` are those of a server; ``serving`` starts something else in its place.
+    """
     chance = random.Random(seed)
     history = History()
     async with (
         asyncio.timeout(RUN_TIMEOUT_S + sum(plan.life_s) * plan.kills),
-        running_server(directory / "data", **settings) as server,
+        serving(directory) if serving else running_server(directory / "data", **settings) as server,
     ):
         tokens = {user: server.token(user) for user in USERS}
         everyone = {
@@ -81,12 +113,12 @@ async def run(seed: int, directory: Path, plan: Plan = SHORT, **settings: Any) -
             await _probe(server, everyone[FOUNDER])
             await _read_back(witnesses)
         await server.stop()
-    await _dump_inboxes(directory / "data", history)
+        await _dump_inboxes(server.data, history)
     return history
 
 
 async def _live_through_crashes(
-    server: ServerProcess, everyone: dict[Who, Witness], chance: random.Random, plan: Plan
+    server: Victim, everyone: dict[Who, Witness], chance: random.Random, plan: Plan
 ) -> None:
     steady = [witness for who, witness in everyone.items() if who != WANDERER]
     async with _online(steady):
@@ -222,7 +254,7 @@ async def _hold(witnesses: Iterable[Witness]) -> None:
         witness.history.holdings.append(await witness.hold())
 
 
-async def _probe(server: ServerProcess, witness: Witness) -> None:
+async def _probe(server: Victim, witness: Witness) -> None:
     """Come back with cursors that cannot be served."""
     head = witness.cursor or 0
     good, foreign = "", ""
@@ -244,7 +276,7 @@ async def _probe(server: ServerProcess, witness: Witness) -> None:
 
 
 async def _come_back(
-    server: ServerProcess, witness: Witness, cursor_is: str, cursor: dict[str, str]
+    server: Victim, witness: Witness, cursor_is: str, cursor: dict[str, str]
 ) -> None:
     async with raw_device(server.url) as raw:
         who = Who(witness.who.user, f"probe-{cursor_is}")

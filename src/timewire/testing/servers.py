@@ -91,11 +91,17 @@ class ServerProcess:
 
     async def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
-        await self._end(signal.SIGKILL)
+        if self._process is not None:
+            await self._end(signal.SIGKILL)
 
     async def stop(self) -> int:
         """Have it drain and end (SIGTERM); its exit status."""
         return await self._end(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, such as SIGSTOP."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
 
     async def restart(self) -> None:
         """Kill it if it runs, and start it again."""
@@ -132,5 +138,4 @@ async def running_server(data: Path, **settings: Any) -> AsyncGenerator[ServerPr
         await server.start()
         yield server
     finally:
-        if server._process is not None:  # pyright: ignore[reportPrivateUsage]
-            await server.kill()
+        await server.kill()

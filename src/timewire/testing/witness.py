@@ -18,6 +18,7 @@ import msgspec
 
 from timewire.client.outbox import written
 from timewire.commands import Command
+from timewire.errors import CODES, UnknownOutcome
 from timewire.model import Message, Seq
 from timewire.protocol import Ack
 from timewire.testing.devices import Closed, Frame, RawDevice, raw_device
@@ -214,7 +215,8 @@ class Witness:
             self._answer(frame)
             return
         command, began = self._tries.pop(id)
-        self._note(command, began, "refused", code=frame["code"])
+        unknown = CODES[frame["code"]][0] is UnknownOutcome
+        self._note(command, began, "unknown" if unknown else "refused", code=frame["code"])
         if frame.get("retry"):
             await asyncio.sleep(RETRY_PAUSE_S)
             await self._transmit(command)

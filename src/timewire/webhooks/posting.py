@@ -65,7 +65,7 @@ class Poster:
         pause, reason = FIRST_PAUSE_S, ""
         for attempt in range(self._terms.attempts):
             if attempt:
-                await asyncio.sleep(pause * (1 + JITTER * random.random()))
+                await asyncio.sleep(pause * (1 + JITTER * random.random()))  # noqa: S311 - only spreads
                 pause = min(2 * pause, MAX_PAUSE_S)
             await self._pacer.turn()
             reason = await self._post(event)

@@ -41,7 +41,8 @@ class Engine:
     """An open data directory.
 
     ``reserve_bytes`` of the disk are kept free of new appends, so that what is under way, and the
-    inboxes of what is stored, still find room.
+    inboxes of what is stored, still find room.  With ``commit`` what is written counts as kept when
+    that says so, because it is kept elsewhere too: this directory is a copy.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Engine:
         sync_interval_ms: int,
         cache_bytes: int,
         reserve_bytes: int,
+        commit: Commit | None = None,
     ) -> None:
         self._path = path
         self._cache = Cache(cache_bytes)
@@ -66,7 +68,7 @@ class Engine:
         self._closing: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.durability: Final = durability
-        self._commit: Commit = (
+        self._commit: Commit = commit or (
             GroupCommit(self._sync, self._fail)
             if durability == "always"
             else IntervalCommit(self._sync, self._fail, sync_interval_ms)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -46,6 +46,8 @@ from timewire.metrics import LOG_HEAD
 from timewire.model import MAX_SEQ, Draft, Receipt, Ref, Seq, Stored
 
 Results = list[Receipt | TimewireError]
+Staged = Callable[[Seq, int, Sequence[Draft]], None]
+"""Called with the first SeqId, the time and the drafts of what has just been written together."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -85,6 +87,7 @@ class RocksLog:
         """What is written and not durable yet, by append: each without holes."""
         self._news = asyncio.Event()
         """Set once: when there are new durable messages, or when the log is closed."""
+        self.on_staged: Staged | None = None
         self._head: Seq = 0
         self._time = 0
         self._numbers = Numbers(engine, LOG, self._newest)
@@ -159,6 +162,8 @@ class RocksLog:
             self._staged.append(stored)
             self._write(batch, seq, time, newest)
             self._numbers.last, self._time = seq, time
+            if self.on_staged is not None:
+                self.on_staged(stored[0].seq, time, _taken(drafts, results))
         return results, stored
 
     def _write(self, batch: WriteBatch, last: Seq, time: int, draft: Draft | None) -> None:
@@ -330,6 +335,12 @@ class RocksLog:
 def _key(draft: Draft) -> bytes:
     """By which a draft's repeat is known; empty for one without id."""
     return f"{draft.sender}\0{draft.id}".encode() if draft.id else b""
+
+
+def _taken(drafts: Sequence[Draft], results: Results) -> list[Draft]:
+    """Those of the drafts that were stored: no repeats, and none that was refused."""
+    pairs = zip(drafts, results, strict=True)
+    return [draft for draft, one in pairs if isinstance(one, Receipt) and not one.repeated]
 
 
 def _repeat_of(draft: Draft, first: Stored) -> Receipt | TimewireError:

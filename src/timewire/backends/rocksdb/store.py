@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from rocksdict import WriteBatch
 
+from timewire.backends.rocksdb.commit import Commit
 from timewire.backends.rocksdb.database import META
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Durability, Engine
@@ -42,9 +43,11 @@ logger = structlog.get_logger("timewire.rocksdb")
 class RocksStore:
     """A log and what it writes: messages, directory, media index; inboxes; other timelines."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, keys_ms: int, bucket_ms: int) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, *, keys_ms: int, bucket_ms: int, epoch: str = ""
+    ) -> None:
         self._engine = engine
-        epoch = _epoch(engine)
+        epoch = _epoch(engine, epoch)
         self.directory = RocksDirectory(engine)
         self.media = RocksMediaIndex(engine)
         self.log = RocksLog(engine, self.directory, self.media, clock, epoch=epoch, keys_ms=keys_ms)
@@ -64,6 +67,8 @@ class RocksStore:
         keys_days: float = 30,
         cache_mb: int = 256,
         reserve_mb: int = 64,
+        commit: Commit | None = None,
+        epoch: str = "",
     ) -> RocksStore:
         """Open a data directory, made if it is not there.
 
@@ -71,6 +76,9 @@ class RocksStore:
         the log file, which is synced every ``sync_interval_ms``; a crash of the machine may lose
         that much.  ``inbox_days`` says in how fine buckets inboxes expire: in a seventh of it.
         ``reserve_mb`` of the disk stay free of new messages.
+
+        A directory that is a copy of a log elsewhere has that log's ``epoch``, and a ``commit`` in
+        place of ``durability`` to say when a write is kept there.
 
         Raises ``Unusable`` (directory_in_use, directory_newer, directory_unusable).
         """
@@ -80,10 +88,12 @@ class RocksStore:
             sync_interval_ms=sync_interval_ms,
             cache_bytes=cache_mb * MIB,
             reserve_bytes=reserve_mb * MIB,
+            commit=commit,
         )
         try:
             bucket_ms = max(1, round(inbox_days * DAY_MS / BUCKETS_A_LIFE))
-            return cls(engine, clock, keys_ms=int(keys_days * DAY_MS), bucket_ms=bucket_ms)
+            keys_ms = int(keys_days * DAY_MS)
+            return cls(engine, clock, keys_ms=keys_ms, bucket_ms=bucket_ms, epoch=epoch)
         except BaseException:
             await engine.aclose()
             raise
@@ -108,12 +118,12 @@ class RocksStore:
         await self._engine.aclose()
 
 
-def _epoch(engine: Engine) -> str:
-    """The directory's epoch; a new directory gets one, and its format."""
+def _epoch(engine: Engine, wanted: str) -> str:
+    """The directory's epoch; a new directory gets the one wanted, or one of its own."""
     meta = engine.family(META)
     stored = meta.get(FORMAT_KEY)
     if stored is None:
-        epoch = secrets.token_hex(4)
+        epoch = wanted or secrets.token_hex(4)
         batch = WriteBatch(raw_mode=True)
         batch.put(FORMAT_KEY, b"%d" % FORMAT, meta.handle)
         batch.put(EPOCH_KEY, epoch.encode(), meta.handle)
@@ -125,7 +135,10 @@ def _epoch(engine: Engine) -> str:
         raise error("directory_newer", format=int(stored), known=FORMAT)
     for format in range(int(stored), FORMAT):
         _migrate(engine, format)
-    return (meta.get(EPOCH_KEY) or b"").decode()
+    epoch = (meta.get(EPOCH_KEY) or b"").decode()
+    if wanted not in ("", epoch):
+        raise error("directory_unusable", reason=f"it belongs to the log {epoch}, not {wanted}")
+    return epoch
 
 
 def _migrate(engine: Engine, format: int) -> None:

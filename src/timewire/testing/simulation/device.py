@@ -206,6 +206,8 @@ class Device:
         new = [one.position for one in starts if one.who == self.who and one.cursor is None]
         if saved.cursor is None or not new:
             return None
+        if saved.outbox:
+            self.faults.append(f"{self.who} keeps commands that were answered")
         marks = {name: self.store.mark(name) for name in conversations}
         return Holding(
             self.who,

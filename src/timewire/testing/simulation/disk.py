@@ -21,12 +21,13 @@ from timewire.backends.memory.store import MemoryStore
 from timewire.clock import Clock
 from timewire.errors import TimewireError, error
 from timewire.inbox import Delivery
-from timewire.model import Draft, Receipt, Seq
+from timewire.model import Draft, Receipt, Ref, Seq, Stored
 
 Results = list[Receipt | TimewireError]
 
 FAST_SYNC_S: Final = 0.002
 SLOW_SYNC_S: Final = 0.8
+READS_FROM_DISK: Final = 0.3
 MENDING_S: Final = 0.3
 """How long after a failure the log tries to write again."""
 
@@ -48,6 +49,11 @@ class Disk:
     def fails(self) -> bool:
         """Whether a sync fails."""
         return self.full or (self.failing > 0 and self.chance.random() < self.failing)
+
+    async def read(self) -> None:
+        """What a read takes: mostly it is in memory."""
+        if self.chance.random() < READS_FROM_DISK:
+            await asyncio.sleep(self.sync_s())
 
     def kept(self, durable: int, ends: Sequence[int]) -> int:
         """How much of what was written is there after a crash: ``ends`` are those of writes."""
@@ -156,6 +162,10 @@ class SimulatedLog(MemoryLog):
             await durable
         return answer
 
+    async def fetch(self, refs: Sequence[Ref]) -> list[Stored]:
+        await self.disk.read()
+        return await super().fetch(refs)
+
     async def aclose(self) -> None:
         while self._busy:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(FAST_SYNC_S)
@@ -193,6 +203,10 @@ class SimulatedInbox(MemoryInbox):
             await asyncio.sleep(self._disk.sync_s())
         await super().put(deliveries, position)
         self._writes.append(lambda inbox: MemoryInbox.put(inbox, deliveries, position))
+
+    async def scan(self, user: str, after: Seq, upto: Seq, limit: int) -> tuple[list[Ref], bool]:
+        await self._disk.read()
+        return await super().scan(user, after, upto, limit)
 
     async def expire(self, before: int) -> None:
         await super().expire(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
@@ -226,6 +227,8 @@ def simulate(seed: int) -> Outcome:
         except Stuck as reason:
             stuck.append(Violation(18, str(reason)))
 
+    state = random.getstate()
+    random.seed(seed)
     complaints, logger = _Complaints(), logging.getLogger("timewire")
     logger.addHandler(complaints)
     collects = gc.isenabled()
@@ -234,6 +237,7 @@ def simulate(seed: int) -> Outcome:
         with structlog.testing.capture_logs() as logged, small_bounds(Random(seed)):
             run(live)
     finally:
+        random.setstate(state)
         logger.removeHandler(complaints)
         if collects:
             gc.enable()

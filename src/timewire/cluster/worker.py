@@ -1,0 +1,308 @@
+"""A worker: follows the log, and leads when nobody else does.
+
+A leader says twice a second that it is there.  A worker that has not heard of one for a while
+tries to lead; the stream lets at most one of several succeed (``backends.jetstream.lead``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from timewire import server
+from timewire.access import MediaAccess
+from timewire.backends.jetstream import Lead, LogStream, Names, View, check, connect
+from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
+from timewire.backends.jetstream.records import Record
+from timewire.clock import Clock, wall_clock
+from timewire.cluster.asking import Answer, Asked, Question, Told, decode_question, encode
+from timewire.commands import Command
+from timewire.config import Config
+from timewire.errors import Retryable, TimewireError, error
+from timewire.model import Receipt
+from timewire.permits import Outcome, Request
+from timewire.send import Intake
+
+BEAT_S: Final = 0.5
+"""Between two words of a leader that it is there."""
+
+SILENCE_S: Final = 3.0
+"""A leader that was not heard of for so long may be replaced."""
+
+SPREAD_S: Final = 1.0
+"""Workers wait for a random part of this longer, so that seldom two try at once."""
+
+LOOK_S: Final = 0.1
+FLUSH_TIMEOUT_S: Final = 1
+START_PATIENCE_S: Final = 30.0
+START_PAUSE_S: Final = 0.5
+T = TypeVar("T")
+
+GONE: Final = b"gone"
+"""What a leader says last: another one need not wait."""
+
+logger = structlog.get_logger("timewire.worker")
+
+
+class Worker:
+    """One worker.  ``run`` it; ``leads`` says whether it does."""
+
+    def __init__(
+        self,
+        config: Config,
+        client: Client,
+        names: Names,
+        view: View,
+        clock: Clock = wall_clock,
+    ) -> None:
+        self.name: Final = secrets.token_hex(6)
+        self.leads = False
+        self._config = config
+        self._client = client
+        self._names = names
+        self._stream = LogStream(client, names)
+        self._view = view
+        self._clock = clock
+        self._heard = asyncio.get_running_loop().time()
+        self._patience_s = SILENCE_S
+        self._stop = asyncio.Event()
+        self._lives = 0
+        view.on_record = self._see
+
+    async def run(self) -> None:
+        """Follow, and lead when needed, until ``stop``; what was begun is finished then."""
+        follow = asyncio.create_task(self._view.run())
+        beats = await subscribe(self._client, self._names.lead, self._hear)
+        try:
+            while not self._stop.is_set():
+                if follow.done():
+                    follow.result()
+                if self._is_silent():
+                    await self._try_to_lead(follow)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), LOOK_S)
+        finally:
+            await unsubscribe(beats)
+            await end(follow)
+
+    def stop(self) -> None:
+        """Hand over the lead, finish, end."""
+        self._stop.set()
+
+    async def _hear(self, message: Msg) -> None:
+        now = asyncio.get_running_loop().time()
+        self._patience_s = SILENCE_S + random.random() * SPREAD_S  # noqa: S311 - no secret
+        self._heard = now - self._patience_s if message.data == GONE else now
+
+    def _see(self, record: Record) -> None:
+        """Another leader has begun: it was there a moment ago."""
+        if record.leader != self._view.leader:
+            self._heard = asyncio.get_running_loop().time()
+
+    def _is_silent(self) -> bool:
+        waited = asyncio.get_running_loop().time() - self._heard
+        return self._client.is_connected and waited >= self._patience_s
+
+    async def _try_to_lead(self, follow: asyncio.Task[None]) -> None:
+        self._lives += 1
+        name = f"{self.name}-{self._lives}"
+        path = Path(self._config.data) / "lead"
+        try:
+            lead = await Lead.take(
+                self._stream, self._view, path, self._clock, name, **store_options(self._config)
+            )
+        except TimewireError as fault:
+            logger.warning("cannot lead now", reason=fault.fields.get("reason", fault.code))
+            return
+        self._heard = asyncio.get_running_loop().time()
+        if lead is None:
+            return
+        logger.info("leading", name=name, position=self._view.position)
+        self.leads = True
+        try:
+            await self._lead(lead, follow)
+        finally:
+            self.leads = False
+            logger.info("no longer leading", name=name)
+
+    async def _lead(self, lead: Lead, follow: asyncio.Task[None]) -> None:
+        """Answer gateways for as long as the lead lasts."""
+        store, config = lead.store, self._config
+        access = MediaAccess(store.media, store.directory, store.log, self._clock)
+        sender = server.sender(config, store, access, self._clock)
+        tasks = [asyncio.create_task(one) for one in (sender.run(), self._beat(lead.name))]
+        desk = _Desk(self._client, lead, sender)
+        asked = await subscribe(self._client, self._names.ask, desk.take)
+        try:
+            await self._while_it_lasts(lead, [follow, *tasks])
+        finally:
+            await unsubscribe(asked)
+            sender.close()
+            await end(tasks[1])
+            await asyncio.wait(tasks, timeout=config.drain_s)
+            await desk.finish()
+            await end(*tasks)
+            await lead.aclose()
+        if self._stop.is_set():
+            with suppress(nats.errors.Error, TimeoutError):
+                await self._client.publish(self._names.lead, GONE)
+                await self._client.flush(FLUSH_TIMEOUT_S)
+
+    async def _while_it_lasts(self, lead: Lead, tasks: list[asyncio.Task[None]]) -> None:
+        ends: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(lead.over.wait()),
+            asyncio.create_task(self._overtaken(lead)),
+        ]
+        await asyncio.wait([*ends, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+
+    async def _overtaken(self, lead: Lead) -> None:
+        """Another leader's record is in the stream: this lead is over, busy or not."""
+        own = False
+        while not own or self._view.leader == lead.name:
+            own = own or self._view.leader == lead.name
+            await asyncio.sleep(LOOK_S)
+
+    async def _beat(self, name: str) -> None:
+        while True:
+            with suppress(nats.errors.Error):
+                await self._client.publish(self._names.lead, name.encode())
+            await asyncio.sleep(BEAT_S)
+
+
+class _Desk:
+    """Takes questions to the sender, and its answers back."""
+
+    def __init__(self, client: Client, lead: Lead, sender: Intake) -> None:
+        self._client = client
+        self._lead = lead
+        self._sender = sender
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, message: Msg) -> None:
+        """A question; called by the connection."""
+        try:
+            question = decode_question(message.data)
+        except msgspec.MsgspecError as problem:
+            logger.error("a question is not understood", reason=str(problem))
+            return
+        # All of it is submitted before anything waits: the order of questions is kept.
+        outcomes = [self._submit(asked) for asked in question.requests]
+        task = asyncio.create_task(self._answer(message.reply, question, outcomes))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Have every answer out."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=BEAT_S)
+
+    def _submit(self, asked: Asked) -> Awaitable[Outcome | Receipt]:
+        done: asyncio.Future[Outcome | Receipt] = asyncio.get_running_loop().create_future()
+        if asked.draft is not None:
+            return self._append(asked)
+        assert asked.command is not None
+        self._sender.submit(
+            Request(asked.user, asked.command, partial(_settle, done), None, asked.authority)
+        )
+        return done
+
+    async def _append(self, asked: Asked) -> Outcome | Receipt:
+        assert asked.draft is not None
+        [outcome] = await self._lead.store.log.append([asked.draft.draft()])
+        return outcome
+
+    async def _answer(
+        self, to: str, question: Question, outcomes: list[Awaitable[Outcome | Receipt]]
+    ) -> None:
+        found = await asyncio.gather(*outcomes, return_exceptions=True)
+        told = [Told.of(_outcome(one)) for one in found]
+        data = encode(Answer(question.number, self._lead.name, told))
+        with suppress(nats.errors.Error):
+            await self._client.publish(to, data)
+
+
+def _settle(done: asyncio.Future[Outcome | Receipt], _: Command, outcome: Outcome) -> None:
+    if not done.done():
+        done.set_result(outcome)
+
+
+def _outcome(found: Outcome | Receipt | BaseException) -> Outcome | Receipt:
+    if isinstance(found, TimewireError) or not isinstance(found, BaseException):
+        return found
+    logger.error("a request failed", exc_info=found)
+    return error("server_fault")
+
+
+def store_options(config: Config) -> dict[str, Any]:
+    """How a copy of the log is opened."""
+    return {
+        "inbox_days": config.inbox_days,
+        "keys_days": config.keys_days,
+        "cache_mb": config.cache_mb,
+    }
+
+
+async def open_view(config: Config, client: Client, names: Names) -> View:
+    """This process's copy, with everything in it that the log has now.
+
+    Raises ``Unusable``: no_cluster, nats_unfit, cluster_differs, directory_unusable.
+    """
+    stream = LogStream(client, names)
+    shape = await _when_there(lambda: check(stream))
+    path = Path(config.data) / "view"
+    view = await _when_there(lambda: View.open(stream, path, shape.epoch, **store_options(config)))
+    try:
+        await _when_there(view.catch_up)
+    except BaseException:
+        await view.aclose()
+        raise
+    return view
+
+
+async def _when_there(do: Callable[[], Awaitable[T]]) -> T:
+    """Do something at the start, and again while the cluster is not there, but not for ever."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + START_PATIENCE_S
+    while True:
+        try:
+            return await do()
+        except Retryable as fault:
+            if loop.time() > until:
+                raise
+            logger.warning("the cluster is not there yet", reason=fault.fields.get("reason"))
+            await asyncio.sleep(START_PAUSE_S)
+
+
+async def work(config: Config, names: Names | None = None) -> None:
+    """Be a worker until SIGTERM or SIGINT."""
+    names = names or Names()
+    client = await connect(config.nats, "timewire work")
+    try:
+        view = await open_view(config, client, names)
+        try:
+            worker = Worker(config, client, names, view)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, worker.stop)
+            logger.info("working", name=worker.name, position=view.position)
+            await worker.run()
+        finally:
+            await view.aclose()
+    finally:
+        await client.close()

