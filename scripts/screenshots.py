@@ -24,7 +24,7 @@ SAID = (
     ("carol", "Nice. Did the cluster take it?"),
     ("bob", "All three, one after the other. Nobody noticed."),
     ("carol", "@alice the notes are at https://example.com/notes"),
-    ("bob", "大家辛苦了 🎉"),
+    ("bob", "Well done!"),
 )
 
 
@@ -64,7 +64,7 @@ async def fill(server: ServerProcess) -> None:
         await bob.create("team", ["alice", "carol"], title="The team")
         await carol.caught_up()
         sent = [await people[who].send("team", text) for who, text in SAID]
-        await carol.react("team", sent[0].seq, "🎉")
+        await carol.react("team", sent[0].seq, "♥")
         await bob.send("team", "Thank you, all of you", reply=sent[1].seq)
 
 
