@@ -172,11 +172,13 @@ _READ = """async () => {
     quiet = key === first ? quiet + 1 : 0;
     first = key;
   }
-  for (let last = -1; box.scrollTop !== last; ) {
+  const below = () => box.scrollHeight - box.clientHeight - box.scrollTop;
+  for (let quiet = 0, last = -1; quiet < 3; ) {
     for (const row of box.querySelectorAll("article")) {
       const text = row.querySelector(".text");
       if (text) found.set(Number(row.dataset.key), text.textContent);
     }
+    quiet = box.scrollTop === last || below() < 2 ? quiet + 1 : 0;
     last = box.scrollTop;
     box.scrollTop += box.clientHeight / 2;
     await pause();
