@@ -32,6 +32,7 @@ class Site:
         self.questions: list[Question] = []
         self.reply: Reply = lambda question: None
         self.leader = ""
+        self.late: asyncio.Future[None] | None = None
 
     async def take(self, message: Msg) -> None:
         question = decode_question(message.data)
@@ -112,3 +113,22 @@ async def test_an_old_leader_is_not_heard(site: Site, names: Names) -> None:
 async def test_after_close_all_is_refused(site: Site) -> None:
     site.forwarder.close()
     assert await site.send("1") == "shutting_down"
+
+
+async def test_that_nobody_heard_an_earlier_try_is_no_news_of_this_one(
+    site: Site, names: Names
+) -> None:
+    await subscribe(site.client, names.ask, site.take)
+    refused = [Told.of(error("storage_unavailable"))]
+
+    def reply(question: Question) -> Sequence[Told] | None:
+        if len(site.questions) > 1:
+            return refused
+        # What the server says when nobody listens, late: it is about a try before.
+        late = {"Status": "503"}
+        told = site.client.publish(f"{names.answers}.gateway.0", b"", headers=late)
+        site.late = asyncio.ensure_future(told)
+        return None
+
+    site.reply = reply
+    assert await site.send("1") == "outcome_unknown"

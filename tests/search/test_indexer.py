@@ -215,6 +215,19 @@ async def test_a_rebuild_while_messages_come(desk: Desk, monkeypatch: pytest.Mon
     assert await desk.find("alice", "hello", limit=100) == seqs[1:]
 
 
+async def test_a_rebuild_holds_what_was_said_before_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER_S", 0.5)
+    await desk.group("team", "alice")
+    seq = await desk.say("hello")
+    assert desk.indexer.position < seq
+    desk.indexer.rebuild()
+    await eventually(lambda: desk.indexer.progress().rebuilds == 1)
+    assert desk.indexer.position == seq
+    assert await desk.find("alice", "hello") == [seq]
+
+
 async def test_a_rebuild_that_fails_leaves_what_is_there(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

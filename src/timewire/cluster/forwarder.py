@@ -72,6 +72,7 @@ class Forwarder(Intake):
         self._queue: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._number = 0
+        self._tries = 0
         self._answer: asyncio.Future[list[Told] | None] | None = None
         """Of the question under way; None in it: there is no leader."""
         self._synced: Seq = 0
@@ -119,7 +120,7 @@ class Forwarder(Intake):
 
     async def run(self) -> None:
         """Ask, one question after the other."""
-        subscription = await subscribe(self._client, self._inbox, self._hear)
+        subscription = await subscribe(self._client, f"{self._inbox}.>", self._hear)
         try:
             while self._queue or not self._closing:
                 await self._wake.wait()
@@ -179,8 +180,9 @@ class Forwarder(Intake):
         while loop.time() < until:
             self._answer = loop.create_future()
             asked += 1
+            self._tries += 1
             try:
-                await self._client.publish(self._names.ask, data, reply=self._inbox)
+                await self._client.publish(self._names.ask, data, reply=self._reply)
                 outcomes = await asyncio.wait_for(
                     self._answer, min(patience_s, until - loop.time())
                 )
@@ -198,13 +200,19 @@ class Forwarder(Intake):
             self.leader_answers = False
         return error("outcome_unknown" if asked else "cluster_unavailable")
 
+    @property
+    def _reply(self) -> str:
+        """Where the answer to the newest try goes."""
+        return f"{self._inbox}.{self._tries}"
+
     async def _hear(self, message: Msg) -> None:
         """An answer, or the server's word that nobody listens."""
         waiting = self._answer
         if waiting is None or waiting.done():
             return
         if (message.headers or {}).get("Status"):
-            waiting.set_result(None)
+            if message.subject == self._reply:  # that nobody heard an earlier try is no news
+                waiting.set_result(None)
             return
         answer = decode_answer(message.data)
         if answer.number == self._number and answer.leader == self._view.leader:

@@ -245,19 +245,20 @@ class Indexer:
     # -- making it anew -------------------------------------------------------------------------
 
     def rebuild(self) -> None:
-        """Make the index anew beside the one that answers; one at a time."""
+        """Make the index anew up to now, beside the one that answers; one at a time."""
         if self._rebuild is None or self._rebuild.done():
             self._rebuild = asyncio.get_running_loop().create_task(self._make_anew())
 
     async def _make_anew(self) -> None:
+        head = self._log.head
         fresh = self._fresh = await self._index.renew()
         try:
-            while fresh.position < self.position:
-                await self._advance(fresh)
+            while fresh.position < max(head, self.position):
+                await self._advance(fresh, max(head, self.position))
             async with self._turn:
                 # Nothing is shown meanwhile, so this ends.
                 while fresh.position < self.position:
-                    await self._advance(fresh)
+                    await self._advance(fresh, self.position)
                 await self._index.replace(fresh)
                 self._rebuilds += 1
             self._tell()
@@ -268,10 +269,10 @@ class Indexer:
             self._fresh = None
             await fresh.aclose()
 
-    async def _advance(self, fresh: SearchIndex) -> None:
+    async def _advance(self, fresh: SearchIndex, upto: Seq) -> None:
         """Read on for the new index, as far as one commit goes."""
         position = start = fresh.position
-        while position < self.position and position - start < COMMIT_MESSAGES:
+        while position < upto and position - start < COMMIT_MESSAGES:
             batch = await self._log.read(position)
             position = await self._stage(fresh, batch)
         await fresh.commit(position, self._log.epoch)
