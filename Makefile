@@ -50,7 +50,8 @@ $(WEB): $(NODE) $(WEB_SOURCES)
 # Debian's Chromium drives the web client in the tests; elsewhere, any that is on the PATH.
 chromium:
 	@command -v chromium >/dev/null || { \
-	  test "$$(id -u)" -eq 0 && apt-get install --quiet=2 chromium >/dev/null; } || { \
+	  test "$$(id -u)" -eq 0 && apt-get update --quiet=2 && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 chromium >/dev/null; } || { \
 	  echo "The tests of the web client need Chromium: apt-get install chromium" >&2; exit 1; }
 
 # Tests marked `serial` measure time or want the machine for themselves: they run
