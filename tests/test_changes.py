@@ -16,11 +16,11 @@ from timewire.changes import (
     revisions,
     was_changed,
 )
+from timewire.conversation import Conversation
 from timewire.model import (
     Appointed,
     Banned,
     Change,
-    Conversation,
     Created,
     Edited,
     Hidden,

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timewire.model import Message, Ref
-from timewire.testing.checker import MAX_VIOLATIONS_A_RULE, RULES, Violation, check, report
+from timewire.testing.checker import MAX_VIOLATIONS_A_RULE, Violation, check, report
+from timewire.testing.facts import Facts
 from timewire.testing.history import (
     Attempt,
-    Facts,
     History,
     HistoryRead,
     Holding,
@@ -26,6 +26,7 @@ from timewire.testing.history import (
     Step,
     Who,
 )
+from timewire.testing.rules import RULES
 
 replace = msgspec.structs.replace
 

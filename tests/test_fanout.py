@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from timewire import fanout as module
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.memory import MemoryInbox, MemoryStore
+from timewire.conversation import Conversation
 from timewire.epochs import SYSTEM_MODES, Mode, ModeName, switched
 from timewire.errors import error
 from timewire.fanout import REFS_A_READ_MESSAGE, FanOut
@@ -17,7 +18,6 @@ from timewire.inbox import MAX_PUT_REFS, Delivery
 from timewire.load import Loads
 from timewire.model import (
     Change,
-    Conversation,
     Created,
     Draft,
     Members,

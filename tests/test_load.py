@@ -3,8 +3,9 @@
 import pytest
 
 from timewire import load as module
+from timewire.conversation import Conversation
 from timewire.load import AVERAGE_S, Average, Loads
-from timewire.model import Conversation, Created
+from timewire.model import Created
 from timewire.testing.contracts import ManualClock
 
 AVERAGE_MS = int(AVERAGE_S * 1000)

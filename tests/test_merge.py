@@ -8,13 +8,10 @@ from hypothesis import strategies as st
 
 from timewire import merge as module
 from timewire.backends.memory import MemoryTimelines
+from timewire.conversation import Conversation
 from timewire.epochs import Epoch, ModeName, mode_at
 from timewire.merge import Source, Span, merge, read_spans
-from timewire.model import (
-    Conversation,
-    Ref,
-    Window,
-)
+from timewire.model import Ref, Window
 
 
 def conversation(epochs: list[tuple[int, ModeName]], *windows: Window) -> Conversation:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timewire.conversation import Conversation
 from timewire.model import (
     CONTROL_KINDS,
     MAX_SEQ,
     Change,
-    Conversation,
     Created,
     Members,
     Message,

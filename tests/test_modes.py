@@ -6,17 +6,11 @@ import pytest
 
 from timewire import modes as module
 from timewire.backends.memory import MemoryStore
+from timewire.conversation import Conversation
 from timewire.epochs import SYSTEM_MODES, Epoch, ModeName, newest_mode
 from timewire.errors import Retryable
 from timewire.load import Loads
-from timewire.model import (
-    Change,
-    Conversation,
-    ConversationKind,
-    Created,
-    Draft,
-    encode_change,
-)
+from timewire.model import Change, ConversationKind, Created, Draft, encode_change
 from timewire.modes import Modes
 from timewire.policy import AdaptivePolicy, Load
 from timewire.testing.contracts import ManualClock

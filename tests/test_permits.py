@@ -26,9 +26,9 @@ from timewire.commands import (
     Unban,
     Update,
 )
+from timewire.conversation import Conversation
 from timewire.errors import TimewireError
 from timewire.model import (
-    Conversation,
     Draft,
     Forward,
     Message,

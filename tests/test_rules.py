@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from timewire import rules
+from timewire.conversation import Conversation
 from timewire.errors import TimewireError
 from timewire.model import (
     Appointed,
     Banned,
-    Conversation,
     Created,
     GroupChange,
     Members,

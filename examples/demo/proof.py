@@ -9,8 +9,10 @@ import msgspec
 from gadget import Gadget
 from world import GROUP, OPERATOR, World
 
-from timewire.testing.checker import Violation, check_facts, disordered
-from timewire.testing.history import Facts, place
+from timewire.testing.checker import Violation, check_facts
+from timewire.testing.facts import Facts
+from timewire.testing.history import place
+from timewire.testing.rules.reads import disordered
 
 
 class Row(msgspec.Struct, frozen=True):

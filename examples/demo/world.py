@@ -16,7 +16,8 @@ from gadget import Gadget
 from irc import Day, Event
 
 from timewire import Sent
-from timewire.testing.history import Facts, History, ModeChange, Restart, Who
+from timewire.testing.facts import Facts
+from timewire.testing.history import History, ModeChange, Restart, Who
 from timewire.testing.servers import ServerProcess
 
 GROUP = "ubuntu"

@@ -12,13 +12,13 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
+from timewire.conversation import Conversation
 from timewire.model import (
     CONTROL_KINDS,
     Appointed,
     Banned,
     Blocked,
     Change,
-    Conversation,
     Edited,
     Members,
     Message,

@@ -22,7 +22,8 @@ from typing import Protocol
 
 import msgspec
 
-from timewire.model import Conversation, Seq, Settings, Window
+from timewire.conversation import Conversation
+from timewire.model import Seq, Settings, Window
 
 
 class Device(msgspec.Struct, frozen=True):

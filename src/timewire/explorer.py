@@ -15,6 +15,7 @@ from prometheus_client import Histogram
 
 from timewire.amplification import Amplification, amplification
 from timewire.clock import Clock, wall_clock
+from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.epochs import ModeName, mode_at
 from timewire.errors import error
@@ -22,7 +23,7 @@ from timewire.hub import Hub, Receiver
 from timewire.inbox import Inbox
 from timewire.log import MessageLog
 from timewire.metrics import COMMIT_SECONDS, DELIVERY_SECONDS, PUSHES, total
-from timewire.model import Conversation, Seq, Stored, decode_stored
+from timewire.model import Seq, Stored, decode_stored
 from timewire.search import Indexer
 from timewire.webhooks import Webhooks
 

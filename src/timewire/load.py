@@ -10,7 +10,7 @@ from math import exp
 from typing import Final
 
 from timewire.clock import Clock
-from timewire.model import Conversation
+from timewire.conversation import Conversation
 
 AVERAGE_S: Final = 60.0
 """After so long without events an average has fallen to a third (1/e)."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heapreplace
 from typing import Final, NamedTuple
 
-from timewire.model import Conversation, Entry, Ref, Seq
+from timewire.conversation import Conversation
+from timewire.model import Entry, Ref, Seq
 from timewire.timeline import TimelineStore
 
 REFILL_ENTRIES: Final = 64

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from timewire.clock import Clock
+from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.epochs import SYSTEM_MODES, Mode, ModeName, newest_mode
 from timewire.errors import TimewireError
@@ -19,12 +20,7 @@ from timewire.inbox import Inbox
 from timewire.load import Loads
 from timewire.log import MessageLog
 from timewire.metrics import MODE_CHANGES
-from timewire.model import (
-    Conversation,
-    Draft,
-    Receipt,
-    encode_change,
-)
+from timewire.model import Draft, Receipt, encode_change
 from timewire.policy import Load, Policy
 
 DECISIONS_A_TURN: Final = 20

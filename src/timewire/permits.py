@@ -30,6 +30,7 @@ from timewire.commands import (
     change_of,
     place_of,
 )
+from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.kinds import Schemas, check_body, check_content, check_kind
@@ -40,7 +41,6 @@ from timewire.model import (
     MAX_MEMBERS_A_REQUEST,
     MAX_SEQ,
     Blocked,
-    Conversation,
     Created,
     Draft,
     Edited,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from timewire.conversation import Conversation
 from timewire.epochs import mode_at
 from timewire.inbox import Delivery
-from timewire.model import Conversation, Seq, Stored
+from timewire.model import Seq, Stored
 
 
 def plan(conversation: Conversation | None, message: Stored) -> Delivery:

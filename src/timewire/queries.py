@@ -13,10 +13,10 @@ import msgspec
 from timewire.asking import GetHistory, ListBans, ListConversations, ListMembers, ReadBy, Reading
 from timewire.changes import as_left, was_changed
 from timewire.clock import Clock, wall_clock
+from timewire.conversation import Conversation
 from timewire.directory import Directory, Membership
 from timewire.errors import error
 from timewire.model import (
-    Conversation,
     Entry,
     Seq,
     Window,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from timewire.conversation import Conversation
 from timewire.errors import error
 from timewire.model import (
     CONTROL_KINDS,
@@ -17,7 +18,6 @@ from timewire.model import (
     OPEN_KINDS,
     Appointed,
     Banned,
-    Conversation,
     GroupChange,
     Members,
     Muted,

@@ -22,10 +22,11 @@ from typing import Final
 import msgspec
 
 from timewire.changes import as_left, was_changed
+from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.errors import error
 from timewire.finding import Scope
-from timewire.model import DIRECT, SELF, Conversation, Seq, Stored, Window
+from timewire.model import DIRECT, SELF, Seq, Stored, Window
 
 MAX_AUDIENCES: Final = 64
 """In one window; for a window over more the index compares SeqIds."""

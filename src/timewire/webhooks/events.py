@@ -15,13 +15,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.model import (
     CONTROL_KINDS,
     EVERYBODY,
     MEDIA_LOG,
     SELF,
-    Conversation,
     Stored,
     has_expired,
     message_head,

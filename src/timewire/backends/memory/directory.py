@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timewire import changes
+from timewire.conversation import Conversation
 from timewire.directory import Device, Membership, Reading
 from timewire.epochs import Mode, switched, was_read
-from timewire.model import (
-    Blocked,
-    Change,
-    Conversation,
-    Created,
-    Hidden,
-    Read,
-    Seq,
-    Settings,
-)
+from timewire.model import Blocked, Change, Created, Hidden, Read, Seq, Settings
 from timewire.names import direct
 
 

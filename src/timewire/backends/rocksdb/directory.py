@@ -32,6 +32,7 @@ from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.backends.rocksdb.epochs import Epochs
 from timewire.backends.rocksdb.lru import Lru
+from timewire.conversation import Conversation
 from timewire.directory import Device, Membership, Reading
 from timewire.epochs import Mode, switched
 from timewire.errors import TimewireError, error
@@ -39,7 +40,6 @@ from timewire.model import (
     MAX_PAGE_ENTRIES,
     Blocked,
     Change,
-    Conversation,
     ConversationKind,
     Created,
     Draft,

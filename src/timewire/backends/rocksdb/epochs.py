@@ -16,11 +16,9 @@ from rocksdict import WriteBatch
 from timewire.backends.rocksdb.database import DIRECTORY
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.lru import Lru
+from timewire.conversation import Conversation
 from timewire.directory import Reading
 from timewire.epochs import Epoch, was_read
-from timewire.model import (
-    Conversation,
-)
 
 MAX_CACHED_READING: Final = 500_000
 """Users, and conversations that they read, of all together."""

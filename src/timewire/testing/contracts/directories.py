@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
+from timewire.conversation import Conversation
 from timewire.directory import Device, Membership, Reading
 from timewire.epochs import SYSTEM_MODES, Epoch, Mode, ModeName, mode_at
-from timewire.model import (
-    Change,
-    Conversation,
-    Created,
-    Draft,
-    Members,
-    Read,
-    Settings,
-    Window,
-    encode_change,
-)
+from timewire.model import Change, Created, Draft, Members, Read, Settings, Window, encode_change
 from timewire.testing.contracts.logs import put
 from timewire.testing.contracts.places import Contract, Stores, StoresPlace
 

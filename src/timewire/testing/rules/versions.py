@@ -13,7 +13,8 @@ import msgspec
 
 from timewire.changes import Made, change_in, revise
 from timewire.model import Edited, Message, MessageChange, Recalled
-from timewire.testing.history import Attempt, Facts, Holding, Place, place
+from timewire.testing.facts import Facts
+from timewire.testing.history import Attempt, Holding, Place, place
 
 
 def is_bare(message: Message) -> bool:

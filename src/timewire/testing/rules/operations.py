@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from timewire.model import Ref
-from timewire.testing.history import Facts, Place, place
+from timewire.testing.facts import Facts
+from timewire.testing.history import Place, place
 
 
 def crossing_is_exact(facts: Facts) -> Iterator[str]:
