@@ -23,7 +23,7 @@ from timewire.client import connect
 from timewire.config import Config
 from timewire.doctor import examine
 from timewire.errors import TimewireError
-from timewire.server import SEARCH
+from timewire.parts import SEARCH
 from timewire.testing.servers import serving
 
 

@@ -22,8 +22,9 @@ from timewire.backends.memory import MemoryStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.clock import Clock
 from timewire.gateway import MAX_MESSAGE_BYTES
+from timewire.parts import Store
 from timewire.protocol import SUBPROTOCOLS
-from timewire.server import Server, Store
+from timewire.server import Server
 from timewire.session import MAX_BAD_FRAMES
 from timewire.sync import MAX_PULL_BYTES
 from timewire.testing.contracts import ManualClock

@@ -23,9 +23,10 @@ from timewire.client import Client, MemoryStore, Received, connect
 from timewire.client.store import Change, Owner
 from timewire.epochs import ModeName, newest_mode
 from timewire.model import Message
+from timewire.parts import Store
 from timewire.policy import Load
 from timewire.protocol import Cursor
-from timewire.server import Server, Store
+from timewire.server import Server
 from timewire.testing.devices import eventually, raw_device
 from timewire.testing.servers import serving
 

@@ -11,7 +11,8 @@ import pytest
 from timewire.auth import mint
 from timewire.client import Client, connect
 from timewire.errors import TimewireError
-from timewire.server import SEARCH, Server
+from timewire.parts import SEARCH
+from timewire.server import Server
 from timewire.testing.devices import raw_device
 from timewire.testing.servers import running_server, serving
 

@@ -18,7 +18,7 @@ from timewire.checkup import Checkup, Finding, Notes, Told
 from timewire.clock import wall_clock
 from timewire.config import Config
 from timewire.errors import TimewireError
-from timewire.server import DAY_MS, SEARCH
+from timewire.parts import DAY_MS, SEARCH
 from timewire.webhooks.ledger import FILE, read_progress
 
 GRACE_MS: Final = DAY_MS

@@ -1,105 +1,56 @@
-"""The server: the parts put together.  The only place, with ``library``, that chooses a backend."""
+"""The server: its parts put together, started in order, and ended without loss."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from timewire import policy as policies
-from timewire import tls
 from timewire.access import MediaAccess
 from timewire.api import Api
 from timewire.asking import ListDevices, LogOut, Search
-from timewire.attachments import Attachments, Rules
 from timewire.auth import Claims, Keys, verify
 from timewire.backends.local_bus import LocalBus
-from timewire.backends.media_stores.local import LocalMediaStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.tantivy import TantivyIndex
 from timewire.backups import Snapshots
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
-from timewire.directory import Directory
 from timewire.errors import error
 from timewire.explorer import Explorer
-from timewire.fanout import FanOut
-from timewire.gateway import Gateway, Policy
+from timewire.gateway import Gateway
 from timewire.hub import Hub
-from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
+from timewire.listening import Listener
 from timewire.lives import expire, sweep
-from timewire.load import Loads
-from timewire.log import MessageLog
 from timewire.logins import Logins, device_rules
-from timewire.media import MediaIndex, MediaStore
-from timewire.modes import Modes
-from timewire.news import News
 from timewire.pages import Pages
-from timewire.protocol import Limits, Query, ServerFrame
+from timewire.parts import (
+    DAY_MS,
+    SEARCH,
+    Shared,
+    Store,
+    attachments,
+    delivery,
+    gateway_policy,
+    searching,
+    sender,
+)
+from timewire.protocol import Query, ServerFrame
 from timewire.queries import Queries
 from timewire.retention import retention
 from timewire.revocations import Revocations
 from timewire.running import run_until_stopped
-from timewire.sampling import Sampler
-from timewire.screen import Screening, Terms, load_hook
-from timewire.search import Indexer, Scopes, Searcher
-from timewire.send import Intake, Sender
 from timewire.signals import Signals
-from timewire.signing import Signer
-from timewire.sync import Sync
-from timewire.timeline import TimelineStore
-from timewire.webhooks import find_secrets, webhooks
-
-HOUR_MS: Final = 60 * 60 * 1000
-DAY_MS: Final = 24 * HOUR_MS
-MIB: Final = 1 << 20
-SEARCH: Final = "search"
-"""Where in the data directory the search index is."""
-
+from timewire.webhooks import webhooks
 
 logger = structlog.get_logger("timewire.server")
-
-
-class Store(Protocol):
-    """What a backend brings: the log with what it writes, and the inboxes."""
-
-    @property
-    def log(self) -> MessageLog: ...
-    @property
-    def messages(self) -> TimelineStore: ...
-    @property
-    def directory(self) -> Directory: ...
-    @property
-    def media(self) -> MediaIndex: ...
-    @property
-    def inbox(self) -> Inbox: ...
-    async def checkpoint(self, path: Path) -> None:
-        """Make a directory that holds everything of now; see ``backups``."""
-        ...
-
-    async def aclose(self) -> None:
-        """Finish and release everything."""
-        ...
-
-
-class Shared(NamedTuple):
-    """What a server that is one of several has in place of parts of its own.
-
-    ``patience_s``: how long a device waits that has seen more elsewhere than there is here yet.
-    ``fresh`` waits until all is here that anyone can have been told of elsewhere.
-    """
-
-    intake: Intake
-    bus: LocalBus
-    patience_s: float
-    fresh: Callable[[], Awaitable[None]]
 
 
 class Server:
@@ -127,17 +78,17 @@ class Server:
         self._shared = shared
         self._bus = shared.bus if shared else LocalBus()
         access = MediaAccess(store.media, store.directory, store.log, clock)
-        self._attachments = _attachments(config, store, access, clock)
+        self._attachments = attachments(config, store, access, clock)
         self._sender = shared.intake if shared else sender(config, store, access, clock, schemas)
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = _delivery(config, store, self._bus, policy, clock)
+        self._fanout, self._modes, self._sync = delivery(config, store, self._bus, policy, clock)
         patience_s = shared.patience_s if shared else 0
         self._hub = Hub(store.inbox.position, clock, patience_s=patience_s)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
         self._index = index
-        self._indexer, self._searcher = _search(store, index, clock)
+        self._indexer, self._searcher = searching(store, index, clock)
         self._signals = Signals(self._hub, self._bus, store.directory, clock)
         self._webhooks = webhooks(
             config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
@@ -147,7 +98,7 @@ class Server:
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
         self._revocations = Revocations.load(Path(config.data), clock())
         self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
-        self._policy = _policy(config)
+        self._policy = gateway_policy(config)
         self._gateway = Gateway(
             self._policy,
             self._verify,
@@ -160,7 +111,7 @@ class Server:
             signals=self._signals,
             logins=self._logins,
         )
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self._stopping = False
 
     @classmethod
@@ -260,22 +211,13 @@ class Server:
             waiting.cancel()
 
     async def _listen(self) -> None:
-        self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=self.config.drain_s
-        )
-        await self._runner.setup()
-        host, port = self.config.host, self.config.port
-        encrypted = tls.context(self.config)
-        site = web.TCPSite(self._runner, host, port, ssl_context=encrypted, backlog=1024)
-        try:
-            await site.start()
-        except OSError as problem:
-            raise error("address_unusable", reason=str(problem), host=host, port=port) from None
-        self.url = tls.url(self.config, *self._runner.addresses[0][:2])
+        self._listener = Listener(self.config, self._application())
+        await self._listener.start()
+        self.url = self._listener.url
 
     async def _stop_listening(self) -> None:
-        for site in list(self._runner.sites) if self._runner is not None else ():
-            await site.stop()
+        if self._listener is not None:
+            await self._listener.stop()
 
     async def aclose(self) -> None:
         """Drain: refuse new sends, finish what is queued, send everyone away, close the store."""
@@ -283,8 +225,8 @@ class Server:
         self._sender.close()
         await self._drain()
         await self._gateway.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._listener is not None:
+            await self._listener.aclose()
         self._attachments.close()
         for task in self._tasks[1:]:
             task.cancel()
@@ -378,115 +320,6 @@ def _nothing(server: Server) -> None:
 async def run(config: Config, started: Callable[[Server], None] = _nothing) -> None:
     """Serve until SIGTERM or SIGINT, then drain.  ``started`` is called once it listens."""
     await run_until_stopped(config, Server.start, started)
-
-
-def _delivery(
-    config: Config, store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
-) -> tuple[FanOut, Modes, Sync]:
-    """What brings messages to devices: to those who are connected, and to those who come back."""
-    log, directory, inbox = store.log, store.directory, store.inbox
-    loads = Loads(clock, policy.watch_members)
-    news = News(store.messages, inbox.position)
-    sampler = Sampler(clock, config.room_messages_per_second)
-    return (
-        FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
-        Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
-        Sync(
-            log,
-            inbox,
-            clock,
-            messages=store.messages,
-            directory=directory,
-            news=news,
-            loads=loads,
-        ),
-    )
-
-
-def _policy(config: Config) -> Policy:
-    limits = Limits(
-        frame_bytes=config.frame_bytes,
-        body_bytes=config.body_bytes,
-        page_entries=config.page_entries,
-        sends_in_flight=config.sends_in_flight,
-    )
-    return Policy(
-        limits,
-        sends_per_second=config.sends_per_second,
-        outbox_bytes=config.outbox_bytes,
-        hello_timeout_ms=int(config.hello_timeout_s * 1000),
-        silence_timeout_ms=int(config.silence_timeout_s * 1000),
-        origins=config.origins,
-    )
-
-
-def _search(
-    store: Store, index: SearchIndex | None, clock: Clock
-) -> tuple[Indexer | None, Searcher | None]:
-    """What keeps an index up to date and what answers from it, when there is one."""
-    if index is None:
-        return None, None
-    scopes = Scopes(store.directory)
-    indexer = Indexer(store.log, scopes, index, clock)
-    return indexer, Searcher(index, indexer, scopes, store.log, clock)
-
-
-def sender(
-    config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas = SCHEMAS
-) -> Intake:
-    """What decides on commands and appends them to a log."""
-    make = Sender
-    if config.before_send:
-        signer = partial(_signer, config)
-        hook = load_hook(config.before_send, signer, clock)
-        terms = Terms(config.before_send_timeout_s, config.before_send_failure)
-        make = partial(Screening, hook, terms)
-    return make(
-        store.log,
-        store.directory,
-        clock,
-        body_bytes=config.body_bytes,
-        max_members=config.members,
-        edit_minutes=config.edit_minutes,
-        schemas=schemas,
-        media=access,
-    )
-
-
-def _signer(config: Config) -> Signer:
-    return Signer(find_secrets(config))
-
-
-def _attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:
-    return Attachments(
-        _media_store(config),
-        Path(config.data) / "media" / "incoming",
-        _rules(config),
-        clock,
-        index=store.media,
-        access=access,
-        log=store.log,
-    )
-
-
-def _media_store(config: Config) -> MediaStore:
-    """Where media are kept.  Raises ``Unusable`` (bad_config)."""
-    if not config.media_store:
-        return LocalMediaStore(Path(config.data) / "media")
-    try:
-        from timewire.backends.media_stores.objects import ObjectMediaStore
-    except ImportError:
-        message = "media_store needs another package: pip install 'timewire[s3]'"
-        raise error("bad_config", message, key="media_store") from None
-    return ObjectMediaStore.at(config.media_store)
-
-
-def _rules(config: Config) -> Rules:
-    return Rules(
-        max_bytes=config.media_mb * MIB,
-        types=config.media_types,
-        orphan_ms=int(config.media_orphan_hours * HOUR_MS),
-    )
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -51,7 +51,7 @@ def is_page(path: str) -> bool:
 async def test_it_has_every_route_of_the_server_and_no_other(http: Any) -> None:
     served = {
         (route.method, route.resource.canonical)
-        for route in http.server._runner.app.router.routes()
+        for route in http.server._listener.application.router.routes()
         if route.method != "HEAD"
     }
     api = {(method, path) for method, path in served if not is_page(path)}

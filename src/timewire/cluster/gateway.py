@@ -15,7 +15,6 @@ from typing import Any, Final
 import structlog
 from nats.aio.client import Client
 
-from timewire import server
 from timewire.backends.jetstream import Names, View, connect
 from timewire.backends.jetstream.connection import end
 from timewire.backends.tantivy import TantivyIndex
@@ -26,8 +25,9 @@ from timewire.cluster.replica import Replica
 from timewire.cluster.worker import open_view
 from timewire.config import Config
 from timewire.errors import error
+from timewire.parts import SEARCH, Shared
 from timewire.running import run_until_stopped
-from timewire.server import Server, Shared
+from timewire.server import Server
 
 PATIENCE_S: Final = 3.0
 """How long a device that comes from another gateway waits until this one has seen as much."""
@@ -89,7 +89,7 @@ class Gateway:
         self._run(self._bus.run())
         index = None
         if config.search == "on":
-            index = await TantivyIndex.open(Path(config.data) / server.SEARCH)
+            index = await TantivyIndex.open(Path(config.data) / SEARCH)
         store = Replica(self._view, self._forwarder)
         shared = Shared(self._forwarder, self._bus, PATIENCE_S, self._view.fresh)
         self._server = await Server.start(config, store, clock, index, shared=shared)

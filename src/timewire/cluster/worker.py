@@ -22,7 +22,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from timewire import server
+from timewire import parts
 from timewire.access import MediaAccess
 from timewire.backends.jetstream import Lead, LogStream, Names, View, check, connect
 from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
@@ -142,7 +142,7 @@ class Worker:
         """Answer gateways for as long as the lead lasts."""
         store, config = lead.store, self._config
         access = MediaAccess(store.media, store.directory, store.log, self._clock)
-        sender = server.sender(config, store, access, self._clock)
+        sender = parts.sender(config, store, access, self._clock)
         tasks = [asyncio.create_task(one) for one in (sender.run(), self._beat(lead.name))]
         desk = _Desk(self._client, lead, sender)
         asked = await subscribe(self._client, self._names.ask, desk.take)

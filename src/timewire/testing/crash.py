@@ -25,7 +25,7 @@ from timewire.commands import Add, Command, Create, Edit, MarkRead, React, Recal
 from timewire.merge import Source, read_spans
 from timewire.model import Message, Ref
 from timewire.names import direct
-from timewire.server import Store
+from timewire.parts import Store
 from timewire.testing.checker import Violation, check, report
 from timewire.testing.devices import raw_device
 from timewire.testing.history import History, InboxDump, Restart, Start, Who, modes_in

@@ -17,8 +17,9 @@ from timewire.auth import find_secret, mint
 from timewire.backends.memory import MemoryIndex
 from timewire.clock import Clock, wall_clock
 from timewire.config import Config
+from timewire.parts import Store
 from timewire.policy import Policy
-from timewire.server import Server, Store
+from timewire.server import Server
 from timewire.settings import ENV_PREFIX
 
 START_TIMEOUT_S: Final = 60.0
