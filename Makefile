@@ -14,7 +14,7 @@ IF_NODE := $(if $(shell command -v npm),web)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium test check format demo screenshots bench bench-check serve soak lock clean
+.PHONY: help setup web chromium test check format demo screenshots web-trace bench bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -79,6 +79,9 @@ demo: setup $(IF_NODE) ## a short tour with a real server
 
 screenshots: setup web chromium ## make the pictures of the web client in docs/ anew
 	$(PY) scripts/screenshots.py
+
+web-trace: setup web chromium ## what scrolling through 10,000 messages costs a browser; TRACE_ARGS
+	$(PY) scripts/web_trace.py $(TRACE_ARGS)
 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)

@@ -165,6 +165,7 @@ _READ = """async () => {
   const box = document.querySelector(".scroller");
   const found = new Map();
   const pause = () => new Promise((done) => setTimeout(done, 60));
+  // The beginning is there when nothing more comes before it.
   for (let quiet = 0, first = ""; quiet < 5; ) {
     box.scrollTop = 0;
     await pause();
@@ -172,16 +173,16 @@ _READ = """async () => {
     quiet = key === first ? quiet + 1 : 0;
     first = key;
   }
-  const below = () => box.scrollHeight - box.clientHeight - box.scrollTop;
-  for (let quiet = 0, last = -1; quiet < 3; ) {
+  for (;;) {
     for (const row of box.querySelectorAll("article")) {
       const text = row.querySelector(".text");
       if (text) found.set(Number(row.dataset.key), text.textContent);
     }
-    quiet = box.scrollTop === last || below() < 2 ? quiet + 1 : 0;
-    last = box.scrollTop;
+    if (box.scrollHeight - box.clientHeight - box.scrollTop < 2) break;
+    const last = box.scrollTop;
     box.scrollTop += box.clientHeight / 2;
     await pause();
+    if (box.scrollTop <= last) throw new Error(`the list stays at ${last}`);
   }
   return [...found].sort(([one], [other]) => one - other).map(([, text]) => text);
 }"""

@@ -1,6 +1,7 @@
 """Long conversations, search, dates, pictures, several accounts, languages."""
 
 import base64
+from itertools import pairwise
 from pathlib import Path
 
 from playwright.async_api import Browser, expect
@@ -11,6 +12,11 @@ from tests.web.test_text_is_text import PIXEL
 from timewire.testing.servers import ServerProcess, running_server
 
 MANY = 400
+WHEEL_PX = 600
+MAX_ROWS_HELD = 100
+"""Rows of one line that fill what is seen and what is near it, and more."""
+MAX_ROWS_MADE = 100
+"""One turn of the wheel may bring a page of older messages, which moves nothing that is there."""
 
 
 async def fill(server: ServerProcess, count: int = MANY) -> None:
@@ -31,6 +37,65 @@ async def test_a_long_history_is_read_as_far_as_one_scrolls(
     await alice.sees(f"line {MANY - 1}")
     assert await alice.page.locator("article").count() < MANY / 4
     assert await alice.texts() == [f"line {number}" for number in range(MANY)]
+
+
+SCROLL_AND_LAY_OUT = """async (label) => {
+  const box = document.querySelector(".scroller");
+  const below = () => box.scrollHeight - box.clientHeight - box.scrollTop;
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  const buttons = [...document.querySelectorAll("dialog button")];
+  // Both in one task: the event of the scroll comes after the rows are laid out anew.
+  box.scrollTop -= 2000;
+  buttons.find((one) => one.textContent === label).click();
+  await frame();
+  await frame();
+  return below();
+}"""
+
+
+async def test_rows_laid_out_before_the_event_of_a_scroll_do_not_undo_it(
+    sit: Sit, server: ServerProcess
+) -> None:
+    await fill(server, 100)
+    alice = await sit("alice")
+    await alice.open("bob")
+    await alice.sees("line 99")
+    await alice.row("line 98").hover()
+    await alice.row("line 98").get_by_role("button", name="Actions").click()
+    below = await alice.page.evaluate(SCROLL_AND_LAY_OUT, "Delete for me")
+    assert below > 1_000
+    assert await alice.message("line 99").count() == 0
+
+
+COUNT_ROWS = """() => {
+  window.rows = { made: 0 };
+  new MutationObserver((all) => {
+    for (const { addedNodes } of all) window.rows.made += addedNodes.length;
+  }).observe(document.querySelector(".block"), { childList: true });
+}"""
+
+
+async def test_a_turn_of_the_wheel_makes_the_rows_near_what_is_seen_and_no_others(
+    sit: Sit, server: ServerProcess
+) -> None:
+    await fill(server)
+    alice = await sit("alice")
+    await alice.open("bob")
+    await alice.sees(f"line {MANY - 1}")
+    page = alice.page
+    scroller = page.locator(".scroller")
+    await scroller.hover()
+    await page.evaluate(COUNT_ROWS)
+    made: list[int] = []
+    while await alice.message("line 0").count() == 0:
+        await page.mouse.wheel(0, -WHEEL_PX)
+        await page.wait_for_timeout(100)
+        held = await page.locator("article").count()
+        made.append(await page.evaluate("rows.made"))
+        assert held <= MAX_ROWS_HELD, made
+    for before, after in pairwise(made):
+        assert after - before <= MAX_ROWS_MADE, made
+    assert made[-1] <= 3 * MANY
 
 
 async def test_search_shows_what_was_found_and_leads_there(sit: Sit, server: ServerProcess) -> None:

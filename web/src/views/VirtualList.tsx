@@ -46,12 +46,22 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
   const block = useRef<HTMLDivElement>(null);
   const heights = useRef(new Heights(GUESSED_ROW_PX)).current;
   const anchor = useRef<Anchor>("end");
+  /** How far the list was scrolled when that was looked at last. */
+  const scroll = useRef(0);
   const rows = useRef<[from: number, to: number]>([0, 0]);
   const seen = useRef<boolean | undefined>(undefined);
   const [, again] = useReducer((n: number) => n + 1, 0);
   const latest = useRef(props);
-  latest.current = props;
 
+  /** Follow where the user has scrolled to: what is laid out before the event must not undo it. */
+  const follow = () => {
+    const outer = box.current;
+    if (!outer || Math.abs(outer.scrollTop - scroll.current) <= 1) return;
+    scroll.current = outer.scrollTop;
+    anchor.current = anchorAt(heights, outer, latest.current.hasBeyond);
+  };
+  follow();
+  latest.current = props;
   heights.arrange(items.map(keyOf));
   const view = box.current?.clientHeight ?? 800;
   const top = scrollFor(anchor.current, heights, view) ?? box.current?.scrollTop ?? 0;
@@ -73,6 +83,7 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
     (inner.parentElement as HTMLElement).style.height = `${heights.total}px`;
     const wanted = scrollFor(anchor.current, heights, outer.clientHeight);
     if (wanted !== undefined && Math.abs(wanted - outer.scrollTop) > 1) outer.scrollTop = wanted;
+    scroll.current = outer.scrollTop;
     if (uncovered(heights, rows.current, outer)) again(0);
     else ask();
   };
@@ -91,7 +102,7 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
   const scrolled = () => {
     const outer = box.current;
     if (!outer) return;
-    anchor.current = anchorAt(heights, outer, latest.current.hasBeyond);
+    follow();
     if (uncovered(heights, rows.current, outer)) again(0);
     else ask();
   };
@@ -105,7 +116,10 @@ export function VirtualList<Item>(props: VirtualListProps<Item>) {
     again(0);
   }, [props.target]);
   useEffect(() => {
-    const watcher = new ResizeObserver(() => settle());
+    const watcher = new ResizeObserver(() => {
+      follow();
+      settle();
+    });
     if (box.current) watcher.observe(box.current);
     if (block.current) watcher.observe(block.current);
     return () => watcher.disconnect();
