@@ -17,7 +17,8 @@ import msgspec
 
 from bench.wire import TEXT_BYTES
 from timewire.auth import mint
-from timewire.gateway import Connection, Gateway
+from timewire.connection import Connection
+from timewire.gateway import Gateway
 from timewire.outbox import Outbox
 from timewire.rates import Rate
 from timewire.server import Server
@@ -95,7 +96,7 @@ class Pairs:
         token = mint(self.server.keys.secret, user)
         hello = {"type": "hello", "token": token, "device": "d"}
         self._goal.expect(2)  # welcome and live
-        gateway._take(connection, msgspec.json.encode(hello).decode())
+        connection.take(msgspec.json.encode(hello).decode())
         return connection
 
     async def open(self, count: int) -> None:
@@ -113,13 +114,12 @@ class Pairs:
 
     async def exchange(self, window: int) -> None:
         """Everyone sends so many messages at once; until all are acked and delivered."""
-        take = self._gateway._take
         first = self._number
         self._number += window
         self._goal.expect(2 * window * len(self._senders))
         for number in range(first, first + window):
             for connection, frame in self._senders:
-                take(connection, frame % (number, number))
+                connection.take(frame % (number, number))
         await self._goal.reach()
 
 

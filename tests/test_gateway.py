@@ -21,7 +21,7 @@ from timewire.auth import mint
 from timewire.backends.memory import MemoryStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.clock import Clock
-from timewire.gateway import MAX_MESSAGE_BYTES
+from timewire.connection import MAX_MESSAGE_BYTES
 from timewire.parts import Store
 from timewire.protocol import SUBPROTOCOLS
 from timewire.server import Server

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import uvloop
 
-from timewire import gateway, lives
+from timewire import connection, lives
 from timewire.auth import mint
 from timewire.backends.memory import MemoryInbox, MemoryLog, MemoryStore
 from timewire.backends.rocksdb import RocksStore
@@ -229,13 +229,13 @@ async def test_everybody_is_told_to_come_back(tmp_path: Path, stack: AsyncExitSt
 async def test_one_who_does_not_read_does_not_hold_up_the_end(
     tmp_path: Path, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 0.05)
     server = await Server.start(Config(data=str(tmp_path), port=0), MemoryStore())
     alice = await live(stack, server, "alice")
     deaf = await live(stack, server, "alice", "laptop")
-    connection = deaf.ws._response.connection  # pyright: ignore[reportPrivateUsage]
-    assert connection is not None
-    protocol = connection.protocol
+    ours = deaf.ws._response.connection  # pyright: ignore[reportPrivateUsage]
+    assert ours is not None
+    protocol = ours.protocol
     assert protocol is not None
     protocol.pause_reading()
     for n in range(400):

@@ -1,7 +1,7 @@
-"""The gateway: WebSocket connections in, the effects of their sessions carried out.
+"""The gateway: who is connected, and the effects of their sessions carried out.
 
-It decides nothing: frames go to the session, the session's effects go to the sender, the queries,
-the sync, and back as frames.  Everything that can wait has a limit.
+It decides nothing: what a session asks for goes to the sender, the queries, the sync, and comes
+back as frames.  Everything that can wait has a limit.
 """
 
 from __future__ import annotations
@@ -9,32 +9,29 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import web
 
 from timewire.auth import Claims
 from timewire.clock import Clock
-from timewire.coding import CODECS
 from timewire.commands import Command
+from timewire.connection import CLOSE_TIMEOUT_S, Connection, Socket, accept
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
 from timewire.hub import Hub
 from timewire.logins import Logins
-from timewire.metrics import BEHIND, PAGES, RESETS
+from timewire.metrics import PAGES, RESETS
 from timewire.model import Seq
 from timewire.names import check_name
-from timewire.outbox import PING_FRAME, SEND_BUFFER_BYTES, Flusher, Outbox, frame
+from timewire.outbox import PING_FRAME, Flusher, Outbox
 from timewire.protocol import (
     COMMANDS,
     MAX_TOLD_PAUSE_MS,
     QUERIES,
-    SUBPROTOCOLS,
-    Ack,
     At,
     CloseCode,
     Hello,
@@ -55,9 +52,6 @@ from timewire.session import Answer, Close, Effects, Pull, Session, Start
 from timewire.signals import Signals
 from timewire.sync import CursorLost, Sync, seq_of
 
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
-
 AT_INTERVAL_MS: Final = 25_000
 """How often a quiet connection is told where it stands, and pinged."""
 
@@ -65,10 +59,6 @@ MAX_KIND_CHARS: Final = 32
 TICK_S: Final = 1.0
 COMING_BACK_PER_MS: Final = 2
 """Devices that come back at once after a stop: each is told how long to stay away."""
-
-CLOSE_TIMEOUT_S: Final = 2.0
-"""How long a connection that is closed may take to read what is left, and the close code."""
-
 
 log = structlog.get_logger("timewire.gateway")
 Verify = Callable[[str, str | None], Claims]
@@ -102,97 +92,6 @@ class Policy:
             return
         if self.origins or urlsplit(origin).netloc != request.host:
             raise error("bad_origin", origin=origin[:300])
-
-
-class Socket(Protocol):
-    """A WebSocket that was accepted, as far as aiohttp's is needed."""
-
-    @property
-    def ws_protocol(self) -> str | None: ...
-    async def receive(self) -> WSMessage:
-        """The next message, or why there is none any more."""
-        ...
-
-    async def pong(self, message: bytes, /) -> None:
-        """Answer a ping."""
-        ...
-
-    async def close(self, *, code: int, message: bytes, drain: bool) -> bool:
-        """Say goodbye."""
-        ...
-
-
-class Connection:
-    """One WebSocket, its session and its outbox."""
-
-    __slots__ = (
-        "_gateway",
-        "codec",
-        "device",
-        "expires_ms",
-        "heard",
-        "kind",
-        "live",
-        "opened",
-        "outbox",
-        "session",
-        "text",
-        "token_id",
-        "told",
-        "user",
-        "ws",
-    )
-
-    def __init__(self, gateway: Gateway, ws: Socket, outbox: Outbox, session: Session) -> None:
-        self._gateway = gateway
-        self.ws = ws
-        self.outbox = outbox
-        self.session = session
-        self.codec = CODECS[ws.ws_protocol or SUBPROTOCOLS[0]]
-        self.text = self.codec.text
-        self.live = False
-        self.user = ""
-        self.device = ""
-        self.kind = ""
-        self.token_id = ""
-        self.opened = self.heard = self.told = gateway.clock()
-        self.expires_ms = 0
-
-    @property
-    def position(self) -> Seq:
-        """How far it has come, while it is not live."""
-        return self.session.position
-
-    def push(self, data: bytes, seq: Seq) -> None:
-        """Hand over the frame of a message, or fall behind when too much waits already."""
-        if not self.outbox.offer(data):
-            BEHIND.inc()
-            self._gateway.carry_out(self, self.session.fall_behind(seq - 1))
-
-    def signal(self, data: bytes) -> bool:
-        """Hand over the frame of a signal, unless much waits already."""
-        return self.outbox.offer_signal(data)
-
-    def answered(self, command: Command, outcome: Ack | TimewireError) -> None:
-        """The reply to a command: the sender calls it."""
-        if type(outcome) is not Ack:
-            self._gateway.carry_out(self, self.session.answered(command, outcome))
-        elif self.session.acked():
-            self.outbox.put(frame(self.codec.encode(outcome), self.text))
-
-    def drop(self) -> None:
-        """A push has failed; the device pulls what it was, on a new connection."""
-        self._gateway.carry_out(self, self.session.close(CloseCode.FAULT))
-
-    def replace(self) -> None:
-        """Another connection of the same device has come."""
-        self.end(CloseCode.REPLACED)
-
-    def end(self, code: CloseCode) -> None:
-        """Close the connection, for a reason."""
-        if code is CloseCode.LOGGED_OUT:
-            self._gateway.logged_out(self)
-        self._gateway.carry_out(self, self.session.close(code))
 
 
 class Gateway:
@@ -250,16 +149,7 @@ class Gateway:
         if self._closed:
             raise error("shutting_down")
         self._policy.check_origin(request)
-        ws = web.WebSocketResponse(
-            protocols=SUBPROTOCOLS,
-            autoping=False,
-            compress=False,
-            max_msg_size=max(MAX_MESSAGE_BYTES, self._policy.limits.frame_bytes) + 1,
-            timeout=CLOSE_TIMEOUT_S,
-        )
-        await ws.prepare(request)
-        transport = cast(asyncio.Transport, request.transport)
-        _shrink_kernel_buffer(transport)
+        ws, transport = await accept(request, self._policy.limits.frame_bytes)
         await self.serve(ws, transport)
         return ws
 
@@ -271,66 +161,32 @@ class Gateway:
         connection = Connection(self, ws, outbox, session)
         self._connections[connection] = None
         try:
-            await self._read(connection)
+            await connection.read()
         finally:
             del self._connections[connection]
-            connection.live = False
-            session.close(CloseCode.SILENT)
+            connection.ended()
             self._hub.leave(connection)
             self._logins.leave(connection)
             self._leave(connection)
-            outbox.abort_in(CLOSE_TIMEOUT_S)
-
-    async def _read(self, connection: Connection) -> None:
-        ws = connection.ws
-        while True:
-            message = await ws.receive()
-            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-                self._take(connection, message.data)
-                if connection.outbox.is_full():
-                    # Its answers would pile up: who does not read is not read from.
-                    await connection.outbox.room()
-            elif message.type is WSMsgType.PING:
-                connection.heard = self.clock()
-                await ws.pong(message.data)
-            elif message.type is WSMsgType.PONG:
-                connection.heard = self.clock()
-            else:
-                return
-
-    def _take(self, connection: Connection, data: str | bytes) -> None:
-        now = connection.heard = self.clock()
-        try:
-            if _size(data) > self._policy.limits.frame_bytes:
-                raise error("frame_too_large", limit=self._policy.limits.frame_bytes)
-            decoded = connection.codec.decode_client(data)
-        except TimewireError as fault:
-            effects = connection.session.refuse(fault, fault.fields.get("id", ""))
-        else:
-            effects = connection.session.receive(decoded, now)
-        self.carry_out(connection, effects)
 
     # -- effects --------------------------------------------------------------------------------
 
     def carry_out(self, connection: Connection, effects: Effects) -> None:
         """Do what a session asks for, in order."""
         for effect in effects:
-            self._doers.get(type(effect), self._send)(connection, effect)
+            self._doers.get(type(effect), Connection.send)(connection, effect)
         connection.live = connection.session.state == "live"
 
     def _submit(self, connection: Connection, command: Command) -> None:
         self._sender.submit(Request(connection.user, command, connection.answered, connection))
 
-    def _send(self, connection: Connection, answer: ServerFrame) -> None:
-        connection.outbox.put(frame(connection.codec.encode(answer), connection.text))
-
     def _send_page(self, connection: Connection, page: SyncPage) -> None:
         PAGES.inc()
-        self._send(connection, page)
+        connection.send(page)
 
     def _send_reset(self, connection: Connection, reset: Reset) -> None:
         RESETS.labels(reset.reason).inc()
-        self._send(connection, reset)
+        connection.send(reset)
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         session = connection.session
@@ -378,7 +234,7 @@ class Gateway:
             self.carry_out(connection, connection.session.refuse(fault, renew.id))
             return
         connection.expires_ms, connection.token_id = claims.expires_s * 1000, claims.id
-        self._send(connection, Renewed(renew.id, connection.expires_ms, self.clock()))
+        connection.send(Renewed(renew.id, connection.expires_ms, self.clock()))
 
     def _start(self, user: str, hello: Hello) -> Start:
         base, horizon = self._sync.base(user), self._hub.position
@@ -435,13 +291,10 @@ class Gateway:
             self._spawn(self._directory.seen(connection.user, connection.device, now))
 
     async def _close(self, connection: Connection, code: CloseCode) -> None:
-        connection.live = False
-        connection.outbox.abort_in(CLOSE_TIMEOUT_S)
-        await connection.outbox.room()
         pause_ms = 0
         if code is CloseCode.SHUTTING_DOWN:
             pause_ms = round(random.random() * self._spread_ms)  # noqa: S311 - only spreads
-        await connection.ws.close(code=code, message=closing(code, pause_ms).encode(), drain=False)
+        await connection.close(code, closing(code, pause_ms))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -473,7 +326,7 @@ class Gateway:
             self.carry_out(connection, session.close(CloseCode.TOKEN_EXPIRED))
         elif connection.live and now - connection.told > AT_INTERVAL_MS:
             connection.told = now
-            self._send(connection, At(str(self._hub.position)))
+            connection.send(At(str(self._hub.position)))
             connection.outbox.put(PING_FRAME)
 
     async def close(self) -> None:
@@ -484,15 +337,3 @@ class Gateway:
             self.carry_out(connection, connection.session.close(CloseCode.SHUTTING_DOWN))
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2 * CLOSE_TIMEOUT_S)
-
-
-def _size(data: str | bytes) -> int:
-    """Bytes of a frame as it came over the wire."""
-    return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
-
-
-def _shrink_kernel_buffer(transport: asyncio.Transport) -> None:
-    """What the kernel takes for a slow reader is lost to ``behind``: keep it small."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

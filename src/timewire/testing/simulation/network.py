@@ -17,8 +17,8 @@ from aiohttp import WSMessage, WSMsgType
 
 from timewire.client.transport import ABNORMAL, PING_S, Link, WebSocketLink
 from timewire.coding import Codec
+from timewire.connection import Socket
 from timewire.errors import error
-from timewire.gateway import Socket
 from timewire.testing.simulation.loop import Process, SimulatedLoop
 
 KERNEL_BYTES: Final = 4096

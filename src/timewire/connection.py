@@ -1,0 +1,218 @@
+"""A connection: its WebSocket in and out, around a session that says what is to be done.
+
+Frames that come in go to the session; what the session asks for goes to the gateway.  What is to be
+sent leaves by the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final, Protocol, cast
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from timewire.clock import Clock
+from timewire.coding import CODECS
+from timewire.commands import Command
+from timewire.errors import TimewireError, error
+from timewire.metrics import BEHIND
+from timewire.model import Seq
+from timewire.outbox import SEND_BUFFER_BYTES, Outbox, frame
+from timewire.protocol import SUBPROTOCOLS, Ack, CloseCode, ServerFrame
+from timewire.session import Effects, Session
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
+
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a connection that is closed may take to read what is left, and the close code."""
+
+
+class Socket(Protocol):
+    """A WebSocket that was accepted, as far as aiohttp's is needed."""
+
+    @property
+    def ws_protocol(self) -> str | None: ...
+    async def receive(self) -> WSMessage:
+        """The next message, or why there is none any more."""
+        ...
+
+    async def pong(self, message: bytes, /) -> None:
+        """Answer a ping."""
+        ...
+
+    async def close(self, *, code: int, message: bytes, drain: bool) -> bool:
+        """Say goodbye."""
+        ...
+
+
+class Owner(Protocol):
+    """Who has the connections: the gateway, as they see it."""
+
+    clock: Clock
+
+    def carry_out(self, connection: Connection, effects: Effects) -> None:
+        """Do what a session asks for, in order."""
+        ...
+
+    def logged_out(self, connection: Connection) -> None:
+        """The device of a connection is none of its user's any more."""
+        ...
+
+
+async def accept(
+    request: web.Request, frame_bytes: int
+) -> tuple[web.WebSocketResponse, asyncio.Transport]:
+    """The WebSocket of a request, and its transport; frames may have so many bytes."""
+    ws = web.WebSocketResponse(
+        protocols=SUBPROTOCOLS,
+        autoping=False,
+        compress=False,
+        max_msg_size=max(MAX_MESSAGE_BYTES, frame_bytes) + 1,
+        timeout=CLOSE_TIMEOUT_S,
+    )
+    await ws.prepare(request)
+    transport = cast(asyncio.Transport, request.transport)
+    _shrink_kernel_buffer(transport)
+    return ws, transport
+
+
+class Connection:
+    """One WebSocket, its session and its outbox."""
+
+    __slots__ = (
+        "_owner",
+        "_ws",
+        "codec",
+        "device",
+        "expires_ms",
+        "heard",
+        "kind",
+        "live",
+        "opened",
+        "outbox",
+        "session",
+        "text",
+        "token_id",
+        "told",
+        "user",
+    )
+
+    def __init__(self, owner: Owner, ws: Socket, outbox: Outbox, session: Session) -> None:
+        self._owner = owner
+        self._ws = ws
+        self.outbox = outbox
+        self.session = session
+        self.codec = CODECS[ws.ws_protocol or SUBPROTOCOLS[0]]
+        self.text = self.codec.text
+        self.live = False
+        self.user = ""
+        self.device = ""
+        self.kind = ""
+        self.token_id = ""
+        self.opened = self.heard = self.told = owner.clock()
+        self.expires_ms = 0
+
+    @property
+    def position(self) -> Seq:
+        """How far it has come, while it is not live."""
+        return self.session.position
+
+    # -- in -------------------------------------------------------------------------------------
+
+    async def read(self) -> None:
+        """Take what the device sends, until there is no more."""
+        ws = self._ws
+        while True:
+            message = await ws.receive()
+            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+                self.take(message.data)
+                if self.outbox.is_full():
+                    # Its answers would pile up: who does not read is not read from.
+                    await self.outbox.room()
+            elif message.type is WSMsgType.PING:
+                self.heard = self._owner.clock()
+                await ws.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                self.heard = self._owner.clock()
+            else:
+                return
+
+    def take(self, data: str | bytes) -> None:
+        """A frame of the device."""
+        now = self.heard = self._owner.clock()
+        session = self.session
+        try:
+            if _size(data) > session.limits.frame_bytes:
+                raise error("frame_too_large", limit=session.limits.frame_bytes)
+            decoded = self.codec.decode_client(data)
+        except TimewireError as fault:
+            effects = session.refuse(fault, fault.fields.get("id", ""))
+        else:
+            effects = session.receive(decoded, now)
+        self._owner.carry_out(self, effects)
+
+    # -- out ------------------------------------------------------------------------------------
+
+    def send(self, answer: ServerFrame) -> None:
+        """Send a frame."""
+        self.outbox.put(frame(self.codec.encode(answer), self.text))
+
+    def push(self, data: bytes, seq: Seq) -> None:
+        """Hand over the frame of a message, or fall behind when too much waits already."""
+        if not self.outbox.offer(data):
+            BEHIND.inc()
+            self._owner.carry_out(self, self.session.fall_behind(seq - 1))
+
+    def signal(self, data: bytes) -> bool:
+        """Hand over the frame of a signal, unless much waits already."""
+        return self.outbox.offer_signal(data)
+
+    def answered(self, command: Command, outcome: Ack | TimewireError) -> None:
+        """The reply to a command: the sender calls it."""
+        if type(outcome) is not Ack:
+            self._owner.carry_out(self, self.session.answered(command, outcome))
+        elif self.session.acked():
+            self.outbox.put(frame(self.codec.encode(outcome), self.text))
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """A push has failed; the device pulls what it was, on a new connection."""
+        self._owner.carry_out(self, self.session.close(CloseCode.FAULT))
+
+    def replace(self) -> None:
+        """Another connection of the same device has come."""
+        self.end(CloseCode.REPLACED)
+
+    def end(self, code: CloseCode) -> None:
+        """Close the connection, for a reason."""
+        if code is CloseCode.LOGGED_OUT:
+            self._owner.logged_out(self)
+        self._owner.carry_out(self, self.session.close(code))
+
+    async def close(self, code: CloseCode, reason: str) -> None:
+        """Send what is left and the close code; whoever does not read them is cut off."""
+        self.live = False
+        self.outbox.abort_in(CLOSE_TIMEOUT_S)
+        await self.outbox.room()
+        await self._ws.close(code=code, message=reason.encode(), drain=False)
+
+    def ended(self) -> None:
+        """There is nothing to be read any more, and soon nowhere to write to."""
+        self.live = False
+        self.session.close(CloseCode.SILENT)
+        self.outbox.abort_in(CLOSE_TIMEOUT_S)
+
+
+def _size(data: str | bytes) -> int:
+    """Bytes of a frame as it came over the wire."""
+    return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+
+
+def _shrink_kernel_buffer(transport: asyncio.Transport) -> None:
+    """What the kernel takes for a slow reader is lost to ``behind``: keep it small."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
