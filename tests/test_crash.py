@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from timewire.testing.checker import check, report
+from timewire.testing.checker import check
 from timewire.testing.crash import DEVICES, SHORT, main, run
 from timewire.testing.history import History
+from timewire.testing.story import report
 
 SEEDS = range(1, 27)
 
 
 def describe(seed: int, history: History) -> str:
     outcomes = Counter(attempt.outcome for attempt in history.attempts)
-    return f"seed {seed} ({dict(outcomes)}):\n{report(check(history))}"
+    return f"seed {seed} ({dict(outcomes)}):\n{report(history, check(history))}"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -15,13 +15,13 @@ from timewire.errors import Retryable, TimewireError, UnknownOutcome
 from timewire.inbox import Delivery
 from timewire.model import Draft, Receipt, Stored
 from timewire.outbox import frame
-from timewire.testing.checker import report
 from timewire.testing.simulation import simulate
 from timewire.testing.simulation.__main__ import main
 from timewire.testing.simulation.chaos import FAULTS
 from timewire.testing.simulation.disk import Disk, SimulatedInbox, SimulatedLog, SimulatedStore
 from timewire.testing.simulation.loop import Process, SimulatedLoop, Stuck, run
 from timewire.testing.simulation.network import Pipe, frames
+from timewire.testing.story import report
 
 SEEDS_A_TEST = 20
 TESTS = 26
@@ -46,7 +46,8 @@ def simulated(work: Callable[[SimulatedLoop], Coroutine[Any, Any, None]]) -> Sim
 def test_no_seed_breaks_a_rule(number: int) -> None:
     for seed in range(number * SEEDS_A_TEST, (number + 1) * SEEDS_A_TEST):
         outcome = simulate(seed)
-        assert outcome.violations == [], f"seed {seed}: {report(outcome.violations)}"
+        told = report(outcome.history, outcome.violations)
+        assert outcome.violations == [], f"seed {seed}: {told}"
         assert any(attempt.outcome == "acked" for attempt in outcome.history.attempts)
         assert outcome.history.holdings
 

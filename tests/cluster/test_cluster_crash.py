@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from timewire.testing.checker import check, report
+from timewire.testing.checker import check
 from timewire.testing.cluster_crash import PLAN, main, run_cluster
 from timewire.testing.crash import DEVICES
+from timewire.testing.story import report
 
 
 @pytest.mark.parametrize("seed", [26, 64])
 async def test_every_rule_holds_over_a_cluster(seed: int, tmp_path: Path) -> None:
     history, hurt = await run_cluster(seed, tmp_path, PLAN)
 
-    assert check(history) == [], f"seed {seed}, {hurt}:\n{report(check(history))}"
+    assert check(history) == [], f"seed {seed}, {hurt}:\n{report(history, check(history))}"
     assert len(hurt) == PLAN.kills
     assert {holding.who for holding in history.holdings} == set(DEVICES)
     assert any(attempt.outcome == "acked" for attempt in history.attempts)

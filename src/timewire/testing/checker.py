@@ -1,12 +1,7 @@
-"""The checker: a history of a run in, what went wrong out.  Pure: no clock, no I/O.
-
-violations = check(history)
-assert not violations, report(violations)
-"""
+"""The checker: a history of a run in, what went wrong out.  Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
@@ -42,8 +37,3 @@ def check_facts(facts: Facts) -> list[Violation]:
         for number, rule in RULES.items()
         for what in islice(rule(facts), MAX_VIOLATIONS_A_RULE)
     ]
-
-
-def report(violations: Sequence[Violation]) -> str:
-    """One line a violation."""
-    return "\n".join(map(str, violations)) or "no violations"

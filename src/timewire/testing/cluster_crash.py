@@ -15,10 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from timewire.testing.checker import check, report
+from timewire.testing.checker import check
 from timewire.testing.clusters import Cluster, running_cluster
 from timewire.testing.crash import Plan, run
 from timewire.testing.history import History
+from timewire.testing.story import report
 
 PLAN: Final = Plan(kills=3, life_s=(0.5, 2.0))
 
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             history, hurt = asyncio.run(run_cluster(seed, Path(directory), plan))
         violations = check(history)
         failed += [seed] * bool(violations)
-        told = f"{', '.join(hurt)}; {len(history.attempts)} attempts, {report(violations)}"
+        told = report(history, violations)
+        told = f"{', '.join(hurt)}; {len(history.attempts)} attempts, {told}"
         sys.stdout.write(f"seed {seed}: {told}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{given.seeds} runs, violations in {failed or 'none'}\n")

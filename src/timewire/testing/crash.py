@@ -26,10 +26,11 @@ from timewire.merge import Source, read_spans
 from timewire.model import Message, Ref
 from timewire.names import direct
 from timewire.parts import Store
-from timewire.testing.checker import Violation, check, report
+from timewire.testing.checker import Violation, check
 from timewire.testing.devices import raw_device
 from timewire.testing.history import History, InboxDump, Restart, Start, Who, modes_in
 from timewire.testing.servers import running_server
+from timewire.testing.story import report
 from timewire.testing.witness import Witness, clock
 
 USERS: Final[tuple[str, ...]] = ("alice", "bob", "carol", "dave", "erin")
@@ -366,7 +367,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(given.first, given.first + given.seeds):
         history, violations = examine(seed, Plan(kills=given.kills), fanout_policy=given.policy)
         failed += [seed] * bool(violations)
-        sys.stdout.write(f"seed {seed}: {len(history.attempts)} attempts, {report(violations)}\n")
+        told = report(history, violations)
+        sys.stdout.write(f"seed {seed}: {len(history.attempts)} attempts, {told}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{given.seeds} runs, violations in {failed or 'none'}\n")
     return 1 if failed else 0

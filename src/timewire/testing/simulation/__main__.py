@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from timewire.testing.checker import report
 from timewire.testing.simulation.world import simulate
+from timewire.testing.story import report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,9 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = simulate(seed)
         if outcome.violations or given.seed is not None:
             sys.stdout.write(f"seed {seed}, with {', '.join(outcome.faults) or 'no faults'}:\n")
-            sys.stdout.write(
-                f"{report(outcome.violations)}\n{outcome.steps} steps, {outcome.digest}\n"
-            )
+            sys.stdout.write(report(outcome.history, outcome.violations) + "\n")
+            sys.stdout.write(f"{outcome.steps} steps, {outcome.digest}\n")
         if outcome.violations:
             failed.append(seed)
             if given.until_one:
