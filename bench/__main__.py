@@ -14,6 +14,7 @@ from rich.console import Console
 
 from bench import flame, machine, report
 from bench.cases import Case, cases, search
+from bench.pictures import pictures
 from bench.profile import Share, profiling, shares
 from bench.report import Outcome
 from bench.server import serving
@@ -52,13 +53,24 @@ def main() -> int:
             gc.collect()
     outcomes = [report.gather(case, runs[case.name]) for case in chosen]
     report.show(out, outcomes)
+    found = report.to_json(outcomes, about)
     if given.json:
-        Path(given.json).write_bytes(report.to_json(outcomes, about))
+        Path(given.json).write_bytes(found)
+    if given.results:
+        _keep(Path(given.results), found, outcomes)
     if given.docs:
         document = Path(given.docs)
         results = report.to_markdown(outcomes, about)
         document.write_text(report.replace_results(document.read_text(), results))
     return int(given.strict and any(map(_is_below, outcomes)))
+
+
+def _keep(results: Path, found: bytes, outcomes: list[Outcome]) -> None:
+    """Write numbers and pictures into a directory."""
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "bench.json").write_bytes(found)
+    for name, picture in pictures(outcomes).items():
+        (results / name).write_text(picture, encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,6 +86,7 @@ def _arguments() -> argparse.Namespace:
         "many messages as `--messages` says.",
     )
     add("--json", metavar="FILE", help="write everything that was found to FILE")
+    add("--results", metavar="DIR", help="write numbers and pictures (bench/results: all cases)")
     add("--docs", metavar="FILE", help="put the results into a document, between its marks")
     add("--seconds", type=float, help="length of each measurement (4; quick: 1)")
     add("--runs", type=int, help="how often each case runs, in turns (3; quick: 1)")
@@ -86,6 +99,8 @@ def _arguments() -> argparse.Namespace:
     add("--strict", action="store_true", help="exit with 1 when a floor is not held")
     given = parser.parse_args()
     given.seconds = given.seconds or (1.0 if given.quick else 4.0)
+    if not (given.names or given.quick or given.results):
+        given.results = str(Path(__file__).with_name("results"))
     given.runs = given.runs or (1 if given.quick or given.profile else 3)
     return given
 

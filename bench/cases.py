@@ -19,6 +19,7 @@ from bench import (
     pairs,
     policies,
     runs,
+    sweep,
 )
 from bench import search as finding
 from bench.server import ServerProcess
@@ -81,6 +82,7 @@ def _latency(name: str, says: str) -> tuple[Target, ...]:
 _COST: Final = (
     Target("server_us_each", "server's processor time each", "us", higher_is_better=False),
     Target("server_cores", "cores that the server kept busy"),
+    Target("generator_cores", "cores that the load generator kept busy"),
 )
 _ENGINE: Final = (
     Target("per_s", "durable", "/s"),
@@ -130,6 +132,45 @@ def _group(members: int, writers: int, window: int, first: Target) -> Case:
         {"members": members, "writers": writers, "window": window},
         (first, Target("messages_per_s", "messages", "/s"), *latency, *_COST),
         against=run,
+    )
+
+
+def _in_flight() -> Case:
+    targets = [
+        Target(f"at{window}_{key}", f"{window} in flight: {says}", unit, higher_is_better=not ms)
+        for window in sweep.WINDOWS
+        for key, says, unit, ms in (
+            ("per_s", "messages", "/s", False),
+            ("delivery_p50_ms", "delivery p50", "ms", True),
+            ("delivery_p99_ms", "delivery p99", "ms", True),
+            ("generator_cores", "cores that the load generator kept busy", "", False),
+        )
+    ]
+    return Case(
+        "in-flight",
+        f"One to one: {sweep.PAIRS} pairs, more and more in flight",
+        {"pairs": sweep.PAIRS, "windows": sweep.WINDOWS},
+        tuple(targets),
+        against=sweep.in_flight,
+    )
+
+
+def _members() -> Case:
+    targets = [
+        Target(f"at{size}_{key}", f"of {size}: {says}", unit, higher_is_better=key == "per_s")
+        for size in sweep.MEMBERS
+        for key, says, unit in (
+            ("per_s", "deliveries", "/s"),
+            ("message_us", "server's processor time a message", "us"),
+            ("server_us_each", "server's processor time a delivery", "us"),
+        )
+    ]
+    return Case(
+        "members",
+        f"Groups of more and more online members: 1 writing, {sweep.GROUP_WINDOW} in flight",
+        {"members": sweep.MEMBERS, "window": sweep.GROUP_WINDOW},
+        tuple(targets),
+        against=sweep.members,
     )
 
 
@@ -334,9 +375,11 @@ def cases(quick: bool) -> list[Case]:
         _inbox_ways(),
         _pairs(1, one, 50),
         _pairs(20, twenty, 50),
+        _in_flight(),
         _group(100, 1, 8, hundred),
         _group(100, 4, 8, hundred),
         _group(500, 4, 8, Target("per_s", "deliveries", "/s")),
+        _members(),
         _inboxes(10_000 // few),
         *fanout_cases(few),
         _catch_up(10_000 // few),

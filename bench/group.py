@@ -29,8 +29,11 @@ class Group:
     member that does not write must see them.
     """
 
-    def __init__(self, turns: Turns, links: list[Link], writers: int, window: int) -> None:
+    def __init__(
+        self, turns: Turns, links: list[Link], writers: int, window: int, name: str = NAME
+    ) -> None:
         self.window = window
+        self.frame = send_template(name)
         self.acks = Latencies()
         self.deliveries = Latencies()
         self.sent_at: list[float] = []
@@ -95,7 +98,6 @@ class Writer:
         self.in_flight = self.sent = self.acked = self.seen = 0
         self._group = group
         self._link = link
-        self._frame = send_template(NAME)
         link.on_frame = self._on_frame
 
     def pump(self) -> None:
@@ -110,7 +112,7 @@ class Writer:
         group.owner += [self] * room
         self.in_flight += room
         self.sent += room
-        frame = self._frame
+        frame = group.frame
         self._link.transport.write(b"".join([frame % (n, n) for n in range(first, first + room)]))
 
     def _on_frame(self, data: bytes, start: int, end: int, now: float) -> None:
@@ -139,15 +141,21 @@ async def make_group(maker: Link, name: str, users: list[str]) -> int:
 
 
 async def group(
-    server: ServerProcess, seconds: float, *, members: int, writers: int, window: int
+    server: ServerProcess,
+    seconds: float,
+    *,
+    members: int,
+    writers: int,
+    window: int,
+    name: str = NAME,
 ) -> dict[str, float]:
     """Deliveries a second, and the latencies of acks and deliveries."""
-    links = await server.door.links([f"m{n}" for n in range(members)])
-    made = await make_group(links[0], NAME, [link.user for link in links])
+    links = await server.door.links([f"{name}-m{n}" for n in range(members)])
+    made = await make_group(links[0], name, [link.user for link in links])
     for link in links[1:]:
         await link.reach(made)
     turns = Turns()
-    team = Group(turns, links, writers, window)
+    team = Group(turns, links, writers, window, name)
     for writer in team.writers:
         turns.add(writer)
     try:
