@@ -14,7 +14,7 @@ IF_NODE := $(if $(shell command -v npm),web)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium test check format demo screenshots web-trace bench bench-check serve soak lock clean
+.PHONY: help setup web chromium test check format demo demo-cluster screenshots web-trace bench bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -76,6 +76,9 @@ format: setup $(NODE) ## rewrite the code in the house format
 
 demo: setup $(IF_NODE) ## a short tour with a real server
 	$(PY) examples/demo/run.py
+
+demo-cluster: setup $(IF_NODE) ## the same with a whole cluster, of which three parts are killed
+	$(PY) examples/demo/run.py --cluster
 
 screenshots: setup web chromium ## make the pictures of the web client in docs/ anew
 	$(PY) scripts/screenshots.py

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from timewire.testing.history import Shown
-from timewire.testing.servers import running_server
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "examples" / "demo"
@@ -130,8 +129,8 @@ def test_the_shipped_day_is_cited(module: Any) -> None:
 async def test_the_proof_sees_what_a_device_lost(module: Any, log: Path, tmp_path: Path) -> None:
     day = module("irc").read_day(log)
     (tmp_path / "devices").mkdir()
-    async with running_server(tmp_path / "data") as server:
-        world = module("world").World(day, server, tmp_path / "devices")
+    async with module("stage").one_server(tmp_path, 0) as stage:
+        world = module("world").World(day, stage, tmp_path / "devices")
         await world.play(1.0)
     prove = module("proof").prove
     assert prove(world).good
@@ -158,8 +157,8 @@ async def test_the_proof_sees_a_line_that_was_never_sent(
 ) -> None:
     day = module("irc").read_day(log)
     (tmp_path / "devices").mkdir()
-    async with running_server(tmp_path / "data") as server:
-        world = module("world").World(day, server, tmp_path / "devices")
+    async with module("stage").one_server(tmp_path, 0) as stage:
+        world = module("world").World(day, stage, tmp_path / "devices")
         await world.play(0.5)
     world.day.events.append(msgspec.structs.replace(day.events[-1], text="and another thing"))
     proof = module("proof").prove(world)
@@ -169,10 +168,10 @@ async def test_the_proof_sees_a_line_that_was_never_sent(
 # The whole ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(300)
-def test_the_demo_runs_whole() -> None:
+def play(*arguments: str) -> tuple[str, dict[str, list[int]]]:
+    """What a run of the demo prints, and the rows of its closing table."""
     done = subprocess.run(
-        [sys.executable, str(DEMO / "run.py"), "--seconds", "6", "--log", str(SHIPPED)],
+        [sys.executable, str(DEMO / "run.py"), "--log", str(SHIPPED), *arguments],
         capture_output=True,
         check=False,
         env={**os.environ, "CI": "true"},
@@ -185,15 +184,20 @@ def test_the_demo_runs_whole() -> None:
         if found := ROW.fullmatch(line):
             device, *numbers = found.groups()
             rows[device] = [int(number.replace(",", "")) for number in numbers]
-
     assert len(rows) == 23
     assert all(numbers[3:] == [0, 0, 0] for numbers in rows.values())
+    return done.stdout, rows
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_runs_whole() -> None:
+    shown, rows = play("--seconds", "6")
     [tablet] = [numbers for device, numbers in rows.items() if "tablet" in device]
     assert tablet[1] > 1400
     phones = [numbers for device, numbers in rows.items() if device.endswith("/phone")]
     assert len(phones) == 10
     assert sum(pulled > 0 for _, pulled, *_ in phones) >= 8
-    assert re.search(r"crossed between write and read [2-9] times", done.stdout)
+    assert re.search(r"crossed between write and read [2-9] times", shown)
     for told in (
         "kill -9",
         "goes offline",
@@ -204,4 +208,17 @@ def test_the_demo_runs_whole() -> None:
         "rules 1-17 hold",
         "CC-BY-4.0",
     ):
-        assert told in done.stdout
+        assert told in shown
+
+
+@pytest.mark.serial  # nine processes and a hundred devices
+@pytest.mark.timeout(300)
+def test_the_same_day_runs_whole_on_a_cluster() -> None:
+    shown, _ = play("--cluster", "--seconds", "5")
+    for part in ("a NATS server", "a gateway", "the leading worker"):
+        assert f"kill -9: {part} is dead" in shown
+        assert f"{part} is back on the same data" in shown
+    assert shown.count("gateway http://") == 2
+    assert shown.count("nats://") == 3
+    assert "all 1,177 lines" in shown
+    assert "rules 1-17 hold over the whole day and 3 times kill -9" in shown

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Literal
 
 import msgspec
+from stage import Stage
 
 import timewire
 from timewire import Acked, Client, Connected, Disconnected, Live, Received, Reset, Sent, model
 from timewire.client import Event, MemoryStore, SqliteStore, Store
-from timewire.errors import TimewireError
+from timewire.errors import Retryable, TimewireError
 from timewire.testing.history import Attempt, History, HistoryRead, Holding, Shown, Way, Who, place
-from timewire.testing.servers import ServerProcess
 
 HISTORY_PAGE = 200
 
@@ -25,9 +25,7 @@ HISTORY_PAGE = 200
 class Gadget:
     """A device that can be switched on and off.  ``file``: it keeps what it has there (SQLite)."""
 
-    def __init__(
-        self, who: Who, server: ServerProcess, history: History, file: Path | None = None
-    ) -> None:
+    def __init__(self, who: Who, stage: Stage, history: History, file: Path | None = None) -> None:
         self.who = who
         self.state: Literal["off", "connecting", "catching up", "live"] = "off"
         self.shown: list[Shown] = []
@@ -40,7 +38,7 @@ class Gadget:
         self.resets: list[str] = []
         """Why the device had to start again."""
         self.live = asyncio.Event()
-        self._server = server
+        self._stage = stage
         self._history = history
         self._file = file
         self._kept = None if file else MemoryStore()
@@ -56,13 +54,18 @@ class Gadget:
             if self._store is not None:
                 return
             self.state = "connecting"
-            store = self._kept or SqliteStore(self._file or "")
-            token = self._server.token(self.who.user)
-            device = timewire.connect(self._server.url, token, device=self.who.device, store=store)
-            self.me: Client = await self._stack.enter_async_context(device)
-            self._store = store
+            self.me, self._store = await self._connect()
             self.first = self.cursor if self.first is None else self.first
             self._reader = asyncio.create_task(self._read())
+
+    async def _connect(self) -> tuple[Client, Store]:
+        """Connect to what is up: where nobody answers for long, it may be another one."""
+        token = self._stage.token(self.who.user)
+        while True:
+            url, store = self._stage.url, self._kept or SqliteStore(self._file or "")
+            device = timewire.connect(url, token, device=self.who.device, store=store)
+            with suppress(Retryable):
+                return await self._stack.enter_async_context(device), store
 
     async def switch_off(self) -> None:
         """Break off, as an app that is closed; what was queued goes out next time."""

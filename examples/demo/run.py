@@ -1,10 +1,12 @@
-"""A day of a busy IRC channel flows through Timewire, with a crash in the middle.
+"""A day of a busy IRC channel flows through Timewire, with crashes on the way.
 
     make demo
+    make demo-cluster
     python examples/demo/run.py --seconds 20 --log some-day.txt
 
 Everything is real: a server process on its own data directory, killed with SIGKILL and started
-again; a device for each nick that says something, two for each of the busiest. At the end every
+again; a device for each nick that says something, two for each of the busiest. With --cluster there
+are three NATS servers, two workers and two gateways, and one of each is killed. At the end every
 device is compared with the log. Exit status 0: nothing was lost, doubled or out of order.
 """
 
@@ -16,16 +18,18 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import show
+import stage
 from irc import Day, read_day
 from proof import prove
 from rich.console import Console
 from rich.text import Text
-from world import World, settings
-
-from timewire.testing.servers import ServerProcess, running_server
+from world import World, life, policy
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "data" / "ubuntu-irc"
@@ -33,19 +37,22 @@ SHIPPED = ROOT / "examples" / "data" / "ubuntu-irc-2004-12-25.txt"
 DAY = "2004-12-25.txt"
 TOKEN_LIFE_S = 24 * 3600
 PLAIN_COLUMNS = 100
+CLUSTER_LIFE_S = 30
+"""References in a cluster's inboxes live so long at least: it may stand still for some seconds."""
 
 
-async def demo(day: Day, seconds: float, port: int, stay: bool) -> int:
-    """Play a day; the exit status."""
+Stages = Callable[[Path], AbstractAsyncContextManager[stage.Stage]]
+
+
+async def demo(day: Day, seconds: float, stages: Stages, stay: bool) -> int:
+    """Play a day on a stage in a new directory; the exit status."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS)
     with tempfile.TemporaryDirectory(prefix="timewire-demo-") as directory:
         devices = Path(directory, "devices")
         devices.mkdir()
-        async with running_server(
-            Path(directory, "data"), port=port, **settings(day, seconds)
-        ) as server:
-            console.print(f"[bold]Timewire[/] {server.url}, its data in {server.data}")
-            world = World(day, server, devices)
+        async with stages(Path(directory)) as servers:
+            world = World(day, servers, devices)
+            _introduce(servers, directory, console)
             async with show.watching(world, console):
                 await world.play(seconds)
             with console.status("comparing every device with the log ..."):
@@ -53,22 +60,29 @@ async def demo(day: Day, seconds: float, port: int, stay: bool) -> int:
             console.print(show.verdict(proof, world))
             console.print(Text(show.CITATION.format(title=day.title), "dim"))
             if stay:
-                await _stay(server, world, console)
-            await server.stop()
+                await _stay(servers, world, console)
+            await servers.stop()
     return 0 if proof.good else 1
 
 
-async def _stay(server: ServerProcess, world: World, console: Console) -> None:
-    """Leave the server up, and say how to look at it."""
+def _introduce(servers: stage.Stage, directory: str, console: Console) -> None:
+    for name, url in servers.addresses:
+        console.print(f"[bold]{name}[/] {url}")
+    console.print(f"All data are in {directory}")
+
+
+async def _stay(servers: stage.Stage, world: World, console: Console) -> None:
+    """Leave everything up, and say how to look at it."""
     command = Path(sys.executable).with_name("timewire")
-    token = server.token(world.stars[0], life_s=TOKEN_LIFE_S)
-    console.print(f"\nThe server stays up at [bold cyan]{server.url}[/] (API: {server.url}/docs).")
-    console.print(f"Open it in a browser, and log in as {world.stars[0]} with this token:\n")
+    token = servers.token(world.stars[0], life_s=TOKEN_LIFE_S)
+    url = servers.url
+    for name, address in servers.addresses:
+        console.print(f"\nThe {name} stays up at [bold cyan]{address}[/]", end="")
+    console.print(f"\nOpen {url} in a browser (API: {url}/docs), ", end="")
+    console.print(f"and log in as {world.stars[0]} with this token:\n")
     console.print(Text(token, "green"), soft_wrap=True)
     console.print("\nOr be the same in another terminal:\n")
-    console.print(
-        Text(f"{command} chat --url {server.url} --token {token}", "green"), soft_wrap=True
-    )
+    console.print(Text(f"{command} chat --url {url} --token {token}", "green"), soft_wrap=True)
     console.print("\nCtrl-C ends it.")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -97,10 +111,16 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=40, help="how long the day takes")
     parser.add_argument("--port", type=int, default=0, help="the server's port; 0: a free one")
+    parser.add_argument("--cluster", action="store_true", help="play it on a whole cluster")
     given = parser.parse_args()
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("CI") != "true"
     try:
-        return asyncio.run(demo(read_day(_log(given.log)), given.seconds, given.port, interactive))
+        day, seconds = read_day(_log(given.log)), given.seconds
+        if given.cluster:
+            stages = partial(stage.whole_cluster, **life(seconds, CLUSTER_LIFE_S))
+        else:
+            stages = partial(stage.one_server, port=given.port, **policy(day), **life(seconds))
+        return asyncio.run(demo(day, seconds, stages, interactive))
     except KeyboardInterrupt:
         return 130
 

@@ -74,7 +74,7 @@ def _head(world: World) -> RenderableType:
     top.add_row(
         Text(world.day.clock(world.now), "bold cyan"),
         ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="cyan"),
-        Text("server ● up", "green") if world.server_up else Text("server ✖ killed", "bold red"),
+        _health(world),
     )
     online = sum(gadget.state != "off" for gadget in world.gadgets)
     received = sum(sum(gadget.count.values()) for gadget in world.gadgets)
@@ -89,6 +89,12 @@ def _head(world: World) -> RenderableType:
     )
     title = Text.assemble((" Timewire ", "bold"), f"· #ubuntu, {world.day.title} ")
     return Panel(Group(top, facts), title=title, title_align="left", border_style="cyan")
+
+
+def _health(world: World) -> Text:
+    if world.down:
+        return Text(f"✖ {', '.join(world.down)} killed", "bold red")
+    return Text(f"{world.stage.summary} ● up", "green")
 
 
 def _devices(world: World) -> RenderableType:
@@ -175,16 +181,21 @@ def verdict(proof: Proof, world: World) -> RenderableType:
     if proof.good:
         lines.append(Text(f"  ✔ all {world.said:,} lines of the day are in the log, once", "green"))
         lines.append(Text(f"  ✔ {_changes(world)}", "green"))
-        lines.append(Text("  ✔ rules 1-17 hold over the whole day and a kill -9", "green"))
+        lines.append(Text(f"  ✔ rules 1-17 hold over the whole day and {_kills(world)}", "green"))
     return Group(*lines)
 
 
 def _changes(world: World) -> str:
     recalled = sum(now is None for _, now in world.changed)
-    return (
-        f"{recalled} messages were taken back, {len(world.changed) - recalled} edited; the channel "
-        f"crossed between write and read {len(world.history.modes)} times"
-    )
+    told = f"{recalled} messages were taken back, {len(world.changed) - recalled} edited"
+    if world.stage.modes() is None:
+        return told
+    return f"{told}; the channel crossed between write and read {len(world.history.modes)} times"
+
+
+def _kills(world: World) -> str:
+    kills = len(world.history.restarts)
+    return "a kill -9" if kills == 1 else f"{kills} times kill -9"
 
 
 def _add(table: Table, row: Row) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Literal
 
-import msgspec
 from gadget import Gadget
 from irc import Day, Event
+from stage import Blow, Stage
 
 from timewire import Sent
 from timewire.testing.facts import Facts
-from timewire.testing.history import History, ModeChange, Restart, Who
-from timewire.testing.servers import ServerProcess
+from timewire.testing.history import History, Restart, Who
 
 GROUP = "ubuntu"
 OPERATOR = "ChanServ"
@@ -29,7 +28,7 @@ AWAY = 1 / 3
 """How much of the day a second device is offline."""
 
 DOWN_S = 0.5
-"""How long the server stays dead."""
+"""How long what was killed stays dead."""
 
 SETTLE_S = 30.0
 """How long the devices may take to catch up at the end."""
@@ -61,8 +60,13 @@ MAX_NOTES = 6
 Act = Callable[[], object]
 
 
-def settings(day: Day, seconds: float) -> dict[str, Any]:
-    """How the server is to be set for a day in so many seconds."""
+def life(seconds: float, least_s: float = 0) -> dict[str, Any]:
+    """How long references live in inboxes, for a day in so many seconds."""
+    return {"inbox_days": max(least_s, LIFE * seconds) / DAY_S}
+
+
+def policy(day: Day) -> dict[str, Any]:
+    """When the channel is to be read where it is, so that it comes to it in this day."""
     members = set(day.present)
     for event in day.events:
         if event.at <= day.minutes * GROWN_AT:
@@ -70,28 +74,20 @@ def settings(day: Day, seconds: float) -> dict[str, Any]:
     return {
         "fanout_policy": "timewire.testing.flipping:Threshold",
         "write_members_max": len(members),
-        "inbox_days": LIFE * seconds / DAY_S,
     }
-
-
-def mode_changes(log: Path) -> Iterator[ModeChange]:
-    """The changes of the channel's mode that a server has written into its log."""
-    for line in log.read_text(encoding="utf-8").splitlines():
-        if '"another mode"' in line:
-            told = msgspec.json.decode(line)
-            yield ModeChange(told["conversation"], told["seq"], told["mode"])
 
 
 class World:
     """Everyone who takes part.  ``now``: how far the day has come, in its minutes."""
 
-    def __init__(self, day: Day, server: ServerProcess, directory: Path) -> None:
+    def __init__(self, day: Day, stage: Stage, directory: Path) -> None:
         self.day = day
-        self.server = server
+        self.stage = stage
         self.history = History()
         self.now = 0.0
         self.said = 0
-        self.server_up = True
+        self.down: list[str] = []
+        """Parts of the stage that are dead now."""
         self.notes: deque[tuple[str, str]] = deque(maxlen=MAX_NOTES)
         self.lines: deque[Event] = deque(maxlen=MAX_NOTES)
         self.on_note: Callable[[str, str], None] = lambda clock, text: None
@@ -112,7 +108,7 @@ class World:
         """A device; those of the busiest keep what they have in files, the others in memory."""
         rank = self.stars.index(user) if user in self.stars else None
         file = None if rank is None else self._directory / f"{rank}-{device}.db"
-        return Gadget(Who(user, device), self.server, self.history, file)
+        return Gadget(Who(user, device), self.stage, self.history, file)
 
     @property
     def gadgets(self) -> list[Gadget]:
@@ -171,15 +167,15 @@ class World:
         self.note(f"{len(here)} people are in #ubuntu, {len(first)} devices online")
 
     def _directions(self) -> list[tuple[float, Act]]:
-        """What the script adds to the day: devices that go offline, and the crash."""
+        """What the script adds to the day: devices that go offline, and the crashes."""
         whole = self.day.minutes
         acts: list[tuple[float, Act]] = [
-            (whole / 2, self._start(self._crash)),
             (whole * LEFT_AT, self._start(partial(self._lose, self.laptop))),
             (whole * BACK_AT, self._start(partial(self._find, self.laptop))),
             (whole * SPLIT_AT, self._start(self._split)),
             (whole * EDIT_AT, self._start(self._edit)),
             *((whole * at, self._start(self._recall)) for at in RECALLS_AT),
+            *((whole * one.at, self._start(partial(self._crash, one))) for one in self.stage.blows),
         ]
         for number, nick in enumerate(self.stars):
             phone = self.phones[nick]
@@ -227,7 +223,9 @@ class World:
         await self._becomes("read")
 
     async def _becomes(self, mode: str) -> None:
-        """Wait until the channel has another mode, but not for ever."""
+        """Wait until the channel has another mode, but not for ever, nor where there is none."""
+        if self.stage.modes() is None:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(CROSS_S):
                 while not self.history.modes or self.history.modes[-1].mode != mode:
@@ -264,7 +262,7 @@ class World:
         return None
 
     async def _watch_modes(self) -> None:
-        """Tell of each change of mode that the server writes into its log."""
+        """Tell of each change of the channel's mode."""
         while True:
             self.read_modes()
             await asyncio.sleep(POLL_S)
@@ -272,20 +270,22 @@ class World:
     def read_modes(self) -> None:
         """Look up which changes of mode there were."""
         known = len(self.history.modes)
-        for change in list(mode_changes(self.server.log))[known:]:
+        for change in (self.stage.modes() or ())[known:]:
             self.history.modes.append(change)
             words = {"read": "read where it is", "write": "written into inboxes"}
             self.note(f"from {change.seq} on the channel is {words.get(change.mode, change.mode)}")
 
-    async def _crash(self) -> None:
-        self.server_up = False
-        await self.server.kill()
-        self.note("kill -9: the server is dead")
+    async def _crash(self, blow: Blow) -> None:
+        """Kill a part of the stage, and have it back."""
+        victim = blow.victim()
+        self.down.append(blow.name)
+        await victim.kill()
+        self.note(f"kill -9: {blow.name} is dead")
         await asyncio.sleep(DOWN_S)
-        await self.server.start()
-        self.server_up = True
+        await victim.start()
+        self.down.remove(blow.name)
         self.history.restarts.append(Restart(monotonic_ns()))
-        self.note("the server is back on the same data")
+        self.note(f"{blow.name} is back on the same data")
 
     def _happen(self, event: Event) -> None:
         """Hand an event to the person it is about."""

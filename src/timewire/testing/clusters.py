@@ -88,10 +88,12 @@ Part = NatsServer | WorkerProcess | ServerProcess
 class Cluster:
     """NATS servers, workers, gateways.  ``url`` is that of any gateway, another one each time."""
 
-    def __init__(self, directory: Path, *, nats: int, workers: int, gateways: int) -> None:
+    def __init__(
+        self, directory: Path, *, nats: int, workers: int, gateways: int, **settings: Any
+    ) -> None:
         self.secret: Final = secrets.token_hex(20)
         self.nats: Final = NatsCluster(directory / "nats", nats)
-        common = {"nats": self.nats.urls, "secret": self.secret, "search": "off"}
+        common = {"nats": self.nats.urls, "secret": self.secret, "search": "off", **settings}
         self.workers: Final = [
             WorkerProcess(directory / f"worker-{number + 1}", **common) for number in range(workers)
         ]
@@ -168,10 +170,13 @@ def _name(part: Part) -> str:
 
 @asynccontextmanager
 async def running_cluster(
-    directory: Path, *, nats: int = 3, workers: int = 2, gateways: int = 2
+    directory: Path, *, nats: int = 3, workers: int = 2, gateways: int = 2, **settings: Any
 ) -> AsyncGenerator[Cluster]:
-    """A cluster, started; killed at the end if it still runs."""
-    cluster = Cluster(directory, nats=nats, workers=workers, gateways=gateways)
+    """A cluster, started; killed at the end if it still runs.
+
+    ``settings`` are those of ``timewire.config.Config``, for workers and gateways alike.
+    """
+    cluster = Cluster(directory, nats=nats, workers=workers, gateways=gateways, **settings)
     try:
         await cluster.start()
         yield cluster
