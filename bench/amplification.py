@@ -104,7 +104,7 @@ class Replay:
         bus = LocalBus()
         bus.subscribe(self._published)
         self._fanout = FanOut(log, directory, inbox, bus, news=news, loads=loads)
-        self._modes = Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock)
+        self._modes = Modes(log, directory, inbox, loads=loads, policy=policy, ticks=clock)
         self._sync = Sync(
             log,
             inbox,

@@ -233,6 +233,31 @@ async def _closed_without_pongs(device: RawDevice) -> int | None:
             return device.ws.close_code
 
 
+@pytest.mark.parametrize("jump_ms", [-1_800_000, 1_800_000])
+async def test_a_jump_of_the_wall_clock_closes_nothing_and_changes_no_limit(
+    tmp_path: Path, jump_ms: int
+) -> None:
+    clock, ticks = ManualClock(), ManualClock(0)
+    store = await open_store("memory", tmp_path / "data", clock)
+    async with (
+        serving(tmp_path / "data", store, clock, ticks=ticks, sends_per_second=2) as server,
+        AsyncExitStack() as stack,
+    ):
+        house = House(server, clock, stack)
+        alice, silent = await house.live("alice"), await house.connect()
+        assert [(await say(alice, str(n), "self:alice"))["type"] for n in range(2)] == ["ack"] * 2
+        clock.now += jump_ms
+        await asyncio.sleep(5 * module.TICK_S)
+        refused = await say(alice, "2", "self:alice")
+        assert (refused["code"], refused["fields"]) == ("rate_limited", {"retry_after": 500})
+        ticks.now += 500
+        assert (await say(alice, "2", "self:alice"))["type"] == "ack"
+        assert (await alice.ask("ping", id="p"))["time"] == clock.now
+        assert (await silent.ask("ping", id="p"))["type"] == "pong"
+        ticks.now += int(server.config.hello_timeout_s * 1000)
+        assert await silent.closed() == 4001
+
+
 async def test_a_quiet_connection_is_pinged_and_told_where_it_stands(quick: House) -> None:
     alice, bob = await quick.live("alice"), await quick.live("bob")
     ack = await say(bob, "1", "self:bob")

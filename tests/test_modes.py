@@ -50,7 +50,7 @@ class Town:
             self.store.inbox,
             loads=self.loads,
             policy=policy,
-            clock=self.clock,
+            ticks=self.clock,
         )
 
     async def create(

@@ -485,7 +485,7 @@ class CountingLog(MemoryLog):
 async def test_what_comes_in_quick_succession_is_one_append(
     pause_turns: int, appends: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GATHER_S", 60)
+    monkeypatch.setattr(module, "GATHER_MS", 60_000)
     store, log = MemoryStore(lambda: 1000), CountingLog()
     store.log, store.messages, store.directory = log, log.messages, log.directory
     office = Office(store)
@@ -502,7 +502,7 @@ async def test_what_comes_in_quick_succession_is_one_append(
 async def test_what_keeps_coming_is_not_waited_for_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "GATHER_S", 0)
+    monkeypatch.setattr(module, "GATHER_MS", 0)
     store, log = MemoryStore(lambda: 1000), CountingLog()
     store.log, store.messages, store.directory = log, log.messages, log.directory
     office = Office(store)

@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.coding import CODECS
 from timewire.commands import Command
 from timewire.errors import TimewireError, error
@@ -50,7 +50,7 @@ class Socket(Protocol):
 class Owner(Protocol):
     """Who has the connections: the gateway, as they see it."""
 
-    clock: Clock
+    ticks: Ticks
 
     def carry_out(self, connection: Connection, effects: Effects) -> None:
         """Do what a session asks for, in order."""
@@ -111,7 +111,7 @@ class Connection:
         self.device = ""
         self.kind = ""
         self.token_id = ""
-        self.opened = self.heard = self.told = owner.clock()
+        self.opened = self.heard = self.told = owner.ticks()
         self.expires_ms = 0
 
     @property
@@ -132,16 +132,16 @@ class Connection:
                     # Its answers would pile up: who does not read is not read from.
                     await self.outbox.room()
             elif message.type is WSMsgType.PING:
-                self.heard = self._owner.clock()
+                self.heard = self._owner.ticks()
                 await ws.pong(message.data)
             elif message.type is WSMsgType.PONG:
-                self.heard = self._owner.clock()
+                self.heard = self._owner.ticks()
             else:
                 return
 
     def take(self, data: str | bytes) -> None:
         """A frame of the device."""
-        now = self.heard = self._owner.clock()
+        now = self.heard = self._owner.ticks()
         session = self.session
         try:
             if _size(data) > session.limits.frame_bytes:

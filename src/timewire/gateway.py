@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from timewire.auth import Claims
-from timewire.clock import Clock
+from timewire.clock import Clock, Ticks
 from timewire.commands import Command
 from timewire.connection import CLOSE_TIMEOUT_S, Connection, Socket, accept
 from timewire.directory import Directory
@@ -36,6 +36,8 @@ from timewire.protocol import (
     CloseCode,
     Hello,
     Limits,
+    Ping,
+    Pong,
     Query,
     Renew,
     Renewed,
@@ -102,6 +104,7 @@ class Gateway:
         policy: Policy,
         verify: Verify,
         clock: Clock,
+        ticks: Ticks,
         *,
         hub: Hub,
         sender: Intake,
@@ -111,7 +114,8 @@ class Gateway:
         signals: Signals,
         logins: Logins,
     ) -> None:
-        self.clock = clock
+        self.ticks = ticks
+        self._clock = clock
         self._policy = policy
         self._verify = verify
         self._hub = hub
@@ -137,6 +141,7 @@ class Gateway:
             Close: lambda to, close: spawn(self._close(to, close.code)),
             Hello: self._greet,
             Renew: self._renew,
+            Ping: self._pong,
             SyncPage: self._send_page,
             Reset: self._send_reset,
         }
@@ -214,7 +219,7 @@ class Gateway:
             self._welcome(connection, hello)
 
     def _welcome(self, connection: Connection, hello: Hello) -> None:
-        user, device, now = connection.user, connection.device, self.clock()
+        user, device, now = connection.user, connection.device, self._clock()
         start = self._start(user, hello)
         self._hub.join(connection)
         self._signals.joined(user)
@@ -225,6 +230,9 @@ class Gateway:
             connection.session.welcome(user, device, number, start, now, expires=expires),
         )
 
+    def _pong(self, connection: Connection, ping: Ping) -> None:
+        connection.send(Pong(ping.id, self._clock()))
+
     def _renew(self, connection: Connection, renew: Renew) -> None:
         try:
             claims = self._verify(renew.token, connection.device)
@@ -234,7 +242,7 @@ class Gateway:
             self.carry_out(connection, connection.session.refuse(fault, renew.id))
             return
         connection.expires_ms, connection.token_id = claims.expires_s * 1000, claims.id
-        connection.send(Renewed(renew.id, connection.expires_ms, self.clock()))
+        connection.send(Renewed(renew.id, connection.expires_ms, self._clock()))
 
     def _start(self, user: str, hello: Hello) -> Start:
         base, horizon = self._sync.base(user), self._hub.position
@@ -287,7 +295,7 @@ class Gateway:
         """A connection has ended: its user was here until now."""
         if connection.user:
             self._signals.left(connection)
-            now = self.clock()
+            now = self._clock()
             self._spawn(self._directory.seen(connection.user, connection.device, now))
 
     async def _close(self, connection: Connection, code: CloseCode) -> None:
@@ -312,17 +320,17 @@ class Gateway:
         """Watch the time: those who never say hello, who fell silent, whose token expired."""
         while True:
             await asyncio.sleep(TICK_S)
-            now = self.clock()
+            now = self.ticks()
             for connection in list(self._connections):
                 self._watch(connection, now)
 
-    def _watch(self, connection: Connection, now: int) -> None:
+    def _watch(self, connection: Connection, now: float) -> None:
         session, policy = connection.session, self._policy
         if session.state == "new" and now - connection.opened > policy.hello_timeout_ms:
             self.carry_out(connection, session.close(CloseCode.HELLO_TIMEOUT))
         elif now - connection.heard > policy.silence_timeout_ms:
             self.carry_out(connection, session.close(CloseCode.SILENT))
-        elif connection.expires_ms and now >= connection.expires_ms:
+        elif connection.expires_ms and self._clock() >= connection.expires_ms:
             self.carry_out(connection, session.close(CloseCode.TOKEN_EXPIRED))
         elif connection.live and now - connection.told > AT_INTERVAL_MS:
             connection.told = now

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from math import exp
 from typing import Final
 
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.conversation import Conversation
 
 AVERAGE_S: Final = 60.0
@@ -30,27 +30,27 @@ class Average:
 
     __slots__ = ("_at", "_rate", "since")
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: float) -> None:
         self.since = now
         self._at = now
         self._rate = 0.0
 
-    def add(self, now: int, events: int = 1) -> None:
-        """Events have happened at a time (ms)."""
+    def add(self, now: float, events: int = 1) -> None:
+        """Events have happened at a time (in ticks)."""
         self._rate = self.read(now) + events / AVERAGE_S
         self._at = max(now, self._at)
 
-    def read(self, now: int) -> float:
-        """Events a second at a time (ms)."""
+    def read(self, now: float) -> float:
+        """Events a second at a time (in ticks)."""
         return self._rate * exp(-max(0, now - self._at) / 1000 / AVERAGE_S)
 
 
 class Loads:
     """Counts messages and syncs.  ``watch_members``: smaller conversations are of no interest."""
 
-    def __init__(self, clock: Clock, watch_members: int) -> None:
+    def __init__(self, ticks: Ticks, watch_members: int) -> None:
         self.watch_members = watch_members
-        self._clock = clock
+        self._ticks = ticks
         self._messages: OrderedDict[str, Average] = OrderedDict()
         self._syncs: OrderedDict[str, Average] = OrderedDict()
 
@@ -69,7 +69,7 @@ class Loads:
     def watched_s(self, conversation: str) -> float:
         """For how long it has been counted."""
         found = self._messages.get(conversation)
-        return max(0, self._clock() - found.since) / 1000 if found else 0.0
+        return max(0, self._ticks() - found.since) / 1000 if found else 0.0
 
     def messages_per_s(self, conversation: str) -> float:
         """Messages of a conversation."""
@@ -88,7 +88,7 @@ class Loads:
         self._messages.pop(conversation, None)
 
     def _count(self, averages: OrderedDict[str, Average], name: str, limit: int) -> None:
-        now = self._clock()
+        now = self._ticks()
         found = averages.get(name)
         if found is None:
             found = averages[name] = Average(now)
@@ -100,4 +100,4 @@ class Loads:
 
     def _read(self, averages: OrderedDict[str, Average], name: str) -> float:
         found = averages.get(name)
-        return found.read(self._clock()) if found else 0.0
+        return found.read(self._ticks()) if found else 0.0

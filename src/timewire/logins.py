@@ -26,7 +26,7 @@ class Login(Protocol):
     user: str
     device: str
     kind: str
-    opened: int
+    opened: float
     token_id: str
 
     def end(self, code: CloseCode) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.conversation import Conversation
 from timewire.directory import Directory
 from timewire.epochs import SYSTEM_MODES, Mode, ModeName, newest_mode
@@ -46,15 +46,15 @@ class Modes:
         *,
         loads: Loads,
         policy: Policy,
-        clock: Clock,
+        ticks: Ticks,
     ) -> None:
         self._log = log
         self._directory = directory
         self._inbox = inbox
         self._loads = loads
         self._policy = policy
-        self._clock = clock
-        self._changed: dict[str, int] = {}
+        self._ticks = ticks
+        self._changed: dict[str, float] = {}
         """conversation -> when its mode was changed last (ms), while it is watched"""
 
     async def run(self) -> None:
@@ -104,7 +104,7 @@ class Modes:
         change = Mode(name, mode, self._inbox.floor)
         draft = Draft(SYSTEM_MODES, "", "", encode_change("", "", change), change)
         done = self._log.append([draft])
-        self._changed[name] = self._clock()
+        self._changed[name] = self._ticks()
         return change, done
 
     def _choose(self, conversation: Conversation) -> ModeName:
@@ -119,7 +119,7 @@ class Modes:
             loads.messages_per_s(name),
             loads.syncs_per_s(conversation),
             loads.watched_s(name),
-            float("inf") if changed is None else max(0, self._clock() - changed) / 1000,
+            float("inf") if changed is None else max(0, self._ticks() - changed) / 1000,
         )
         try:
             chosen = self._policy.choose(load)

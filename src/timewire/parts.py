@@ -15,7 +15,7 @@ from timewire.access import MediaAccess
 from timewire.attachments import Attachments, Rules
 from timewire.backends.local_bus import LocalBus
 from timewire.backends.media_stores.local import LocalMediaStore
-from timewire.clock import Clock
+from timewire.clock import Clock, Ticks, steady_ticks
 from timewire.config import Config
 from timewire.directory import Directory
 from timewire.errors import error
@@ -82,16 +82,22 @@ class Shared(NamedTuple):
 
 
 def delivery(
-    config: Config, store: Store, bus: LocalBus, policy: policies.Policy, clock: Clock
+    config: Config,
+    store: Store,
+    bus: LocalBus,
+    policy: policies.Policy,
+    *,
+    clock: Clock,
+    ticks: Ticks,
 ) -> tuple[FanOut, Modes, Sync]:
     """What brings messages to devices: to those who are connected, and to those who come back."""
     log, directory, inbox = store.log, store.directory, store.inbox
-    loads = Loads(clock, policy.watch_members)
+    loads = Loads(ticks, policy.watch_members)
     news = News(store.messages, inbox.position)
-    sampler = Sampler(clock, config.room_messages_per_second)
+    sampler = Sampler(ticks, config.room_messages_per_second)
     return (
         FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
-        Modes(log, directory, inbox, loads=loads, policy=policy, clock=clock),
+        Modes(log, directory, inbox, loads=loads, policy=policy, ticks=ticks),
         Sync(
             log,
             inbox,
@@ -134,7 +140,13 @@ def searching(
 
 
 def sender(
-    config: Config, store: Store, access: MediaAccess, clock: Clock, schemas: Schemas = SCHEMAS
+    config: Config,
+    store: Store,
+    access: MediaAccess,
+    clock: Clock,
+    schemas: Schemas = SCHEMAS,
+    *,
+    ticks: Ticks = steady_ticks,
 ) -> Intake:
     """What decides on commands and appends them to a log."""
     make = Sender
@@ -152,6 +164,7 @@ def sender(
         edit_minutes=config.edit_minutes,
         schemas=schemas,
         media=access,
+        ticks=ticks,
     )
 
 

@@ -20,13 +20,13 @@ class Rate:
     def __init__(self, a_second: float) -> None:
         self.a_second = a_second
         self.tokens = a_second
-        self.since = 0
+        self.since = 0.0
 
-    def take(self, now: int) -> bool:
-        """Whether one more request may pass, at a time in ms."""
+    def take(self, now: float) -> bool:
+        """Whether one more request may pass; ``now``: in ticks."""
         if not self.a_second:
             return True
-        gained = max(0, now - self.since) * self.a_second / 1000 if self.since else 0
+        gained = max(0, now - self.since) * self.a_second / 1000
         self.tokens = min(self.a_second, self.tokens + gained)
         self.since = now
         if self.tokens < 1:
@@ -55,8 +55,8 @@ class Rates:
             self._rates.popitem(last=False)
         return rate
 
-    def check(self, user: str, now: int) -> None:
-        """Count one request, at a time in ms.  Raises ``Retryable`` (rate_limited)."""
+    def check(self, user: str, now: float) -> None:
+        """Count one request; ``now``: in ticks.  Raises ``Retryable`` (rate_limited)."""
         rate = self.of(user)
         if not rate.take(now):
             raise rate.refusal()

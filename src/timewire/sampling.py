@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.inbox import Delivery
 from timewire.metrics import ROOM_SAMPLED
 from timewire.model import CONTROL_KINDS, MEMBERS, REACTION
@@ -47,11 +47,11 @@ class Sampler:
     0: all that is said.
     """
 
-    def __init__(self, clock: Clock, per_second: int) -> None:
-        self._clock = clock
+    def __init__(self, ticks: Ticks, per_second: int) -> None:
+        self._ticks = ticks
         self._per_second = per_second
-        self._left: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """room -> when (ms), and how many messages it might have pushed then"""
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """room -> when (in ticks), and how many messages it might have pushed then"""
 
     def thin(self, delivery: Delivery) -> Delivery:
         """A message to a room as it is pushed: to all, or only to those whom it is about."""
@@ -71,7 +71,7 @@ class Sampler:
         return Delivery(message, users & about, delivery.mode)
 
     def _take(self, room: str) -> bool:
-        most, now = self._per_second, self._clock()
+        most, now = self._per_second, self._ticks()
         if not most:
             return True
         at, left = self._left.pop(room, (now, float(most)))

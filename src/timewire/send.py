@@ -13,13 +13,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
 from heapq import heappop, heappush
-from time import perf_counter
 from typing import Final, Literal
 
 import structlog
 
 from timewire.access import MediaAccess
-from timewire.clock import Clock, wall_clock
+from timewire.clock import Clock, Ticks, steady_ticks, wall_clock
 from timewire.commands import Command, Send
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
@@ -36,7 +35,7 @@ MAX_QUEUE_REQUESTS: Final = 20_000
 MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
 
-GATHER_S: Final = 0.0005
+GATHER_MS: Final = 0.5
 """How long an append waits while more keeps arriving: a sync costs as much as many messages do."""
 
 QUIET_TURNS: Final = 2
@@ -99,8 +98,10 @@ class Sender(Intake):
         edit_minutes: float = 0,
         schemas: Schemas = SCHEMAS,
         media: MediaAccess | None = None,
+        ticks: Ticks = steady_ticks,
     ) -> None:
         self._log = log
+        self._ticks = ticks
         self._directory = directory
         self._permits = Permits(
             log,
@@ -152,12 +153,12 @@ class Sender(Intake):
 
     async def _gather(self) -> None:
         """Let what is arriving right now come into the same batch."""
-        quiet, until = 0, perf_counter() + GATHER_S
+        quiet, until = 0, self._ticks() + GATHER_MS
         while quiet < QUIET_TURNS and len(self._drafts) < MAX_BATCH_DRAFTS:
             await asyncio.sleep(0)
             quiet = 0 if self._queue else quiet + 1
             await self._admit_all()
-            if perf_counter() > until:
+            if self._ticks() > until:
                 return
 
     async def _admit_all(self) -> None:

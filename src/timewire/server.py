@@ -19,7 +19,7 @@ from timewire.backends.local_bus import LocalBus
 from timewire.backends.rocksdb import RocksStore
 from timewire.backends.tantivy import TantivyIndex
 from timewire.backups import Snapshots
-from timewire.clock import Clock, wall_clock
+from timewire.clock import Clock, Ticks, steady_ticks, wall_clock
 from timewire.config import Config
 from timewire.errors import error
 from timewire.explorer import Explorer
@@ -64,6 +64,7 @@ class Server:
         *,
         index: SearchIndex | None = None,
         clock: Clock = wall_clock,
+        ticks: Ticks = steady_ticks,
         schemas: Schemas = SCHEMAS,
         policy: policies.Policy | None = None,
         shared: Shared | None = None,
@@ -73,15 +74,19 @@ class Server:
         self.url = ""
         self._ring = keys.ring(config)
         self._store = store
-        self._clock = clock
+        self._clock, self._ticks = clock, ticks
         self._tasks: list[asyncio.Task[None]] = []
         self._shared = shared
         self._bus = shared.bus if shared else LocalBus()
         access = MediaAccess(store.media, store.directory, store.log, clock)
         self._attachments = attachments(config, store, access, clock)
-        self._sender = shared.intake if shared else sender(config, store, access, clock, schemas)
+        self._sender = (
+            shared.intake if shared else sender(config, store, access, clock, schemas, ticks=ticks)
+        )
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = delivery(config, store, self._bus, policy, clock)
+        self._fanout, self._modes, self._sync = delivery(
+            config, store, self._bus, policy, clock=clock, ticks=ticks
+        )
         patience_s = shared.patience_s if shared else 0
         self._hub = Hub(store.inbox.position, clock, patience_s=patience_s)
         self._queries = Queries(
@@ -89,7 +94,7 @@ class Server:
         )
         self._index = index
         self._indexer, self._searcher = searching(store, index, clock)
-        self._signals = Signals(self._hub, self._bus, store.directory, clock)
+        self._signals = Signals(self._hub, self._bus, store.directory, ticks)
         self._webhooks = webhooks(
             config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
         )
@@ -103,6 +108,7 @@ class Server:
             self._policy,
             self._verify,
             clock,
+            ticks,
             hub=self._hub,
             sender=self._sender,
             sync=self._sync,
@@ -123,12 +129,14 @@ class Server:
         index: SearchIndex | None = None,
         schemas: Schemas = SCHEMAS,
         *,
+        ticks: Ticks = steady_ticks,
         policy: policies.Policy | None = None,
         shared: Shared | None = None,
     ) -> Server:
         """Open the data directory, finish what a crash left, and listen.
 
         With a ``store`` of one's own, ``index`` is what is searched (None: nothing).
+        ``ticks`` measures what lasts, ``clock`` says what time it is.
         ``schemas``: the message kinds whose bodies are checked.
         ``policy`` chooses the modes of conversations; else the one that the configuration names.
         ``shared``: parts that it has in common with others, when it is one of several.
@@ -158,6 +166,7 @@ class Server:
                 store,
                 index=index,
                 clock=clock,
+                ticks=ticks,
                 schemas=schemas,
                 policy=policy,
                 shared=shared,
@@ -260,6 +269,7 @@ class Server:
             self.keys,
             self._verify,
             self._clock,
+            self._ticks,
             log=self._store.log,
             hub=self._hub,
             bus=self._bus,

@@ -32,7 +32,6 @@ from timewire.protocol import (
     Limits,
     Live,
     Ping,
-    Pong,
     Query,
     Renew,
     Reset,
@@ -80,7 +79,7 @@ class Close(msgspec.Struct, frozen=True):
     code: CloseCode
 
 
-Effect = ServerFrame | Hello | Command | Query | Watch | Typing | Renew | Pull | Close
+Effect = ServerFrame | Hello | Ping | Command | Query | Watch | Typing | Renew | Pull | Close
 Effects = Sequence[Effect]
 
 Answer = Callable[[str, Query], Awaitable[ServerFrame]]
@@ -122,13 +121,13 @@ class Session:
         self.queries = 0
         self.bad_frames = 0
         self.stalled: Id | None = None
-        self.stalled_until = 0
+        self.stalled_until = 0.0
         self.turned_away = False
 
     # -- from the device ------------------------------------------------------------------------
 
-    def receive(self, frame: ClientFrame, now: int) -> Effects:
-        """A frame from the device, at a time in ms."""
+    def receive(self, frame: ClientFrame, now: float) -> Effects:
+        """A frame from the device; ``now``: in ticks."""
         if self.state in ("catching", "live"):
             if type(frame) in COMMANDS:
                 return self._command(cast(Command, frame), now)
@@ -140,7 +139,7 @@ class Session:
             self.credit = max(1, min(frame.credit, MAX_CREDIT_PAGES))
             return (frame,)
         if isinstance(frame, Ping):
-            return (Pong(frame.id, now),)
+            return (frame,)
         return self.refuse(error("not_hello"), getattr(frame, "id", ""))
 
     def refuse(self, fault: TimewireError, id: str = "") -> Effects:
@@ -154,7 +153,7 @@ class Session:
         self.state = "closed"
         return (told, Close(CloseCode.VIOLATION))
 
-    def _command(self, frame: Command, now: int) -> Effects:
+    def _command(self, frame: Command, now: float) -> Effects:
         if self.stalled is not None and not self._in_turn(frame.id, now):
             return (problem(error("out_of_turn", first=self.stalled), frame.id),)
         if self.commands >= self.limits.sends_in_flight:
@@ -169,19 +168,19 @@ class Session:
         self.stalled, self.stalled_until, self.turned_away = id, 0, True
         return (problem(fault, id),)
 
-    def _in_turn(self, id: Id, now: int) -> bool:
+    def _in_turn(self, id: Id, now: float) -> bool:
         """Whether a command may pass: the repeat of the refused one, or one after a long wait."""
         self.stalled_until = self.stalled_until or now + MAX_STALL_MS
         if id == self.stalled or now >= self.stalled_until:
             self.stalled, self.turned_away = None, False
         return self.stalled is None
 
-    def _other(self, frame: ClientFrame, now: int) -> Effects:
+    def _other(self, frame: ClientFrame, now: float) -> Effects:
         if isinstance(frame, Credit):
             self.credit = min(self.credit + max(0, frame.pages), MAX_CREDIT_PAGES)
             return self._pull()
         if isinstance(frame, Ping):
-            return (Pong(frame.id, now),)
+            return (frame,)
         if isinstance(frame, Typing):
             return (frame,) if self.rate.take(now) else ()
         if isinstance(frame, Query | Watch):

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from timewire.bus import Bus, Signal
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.coding import CODECS
 from timewire.directory import Directory
 from timewire.errors import TimewireError, error
@@ -62,16 +62,16 @@ log = structlog.get_logger("timewire.signals")
 class Signals:
     """All signals of this process.  ``run`` it."""
 
-    def __init__(self, hub: Hub, bus: Bus, directory: Directory, clock: Clock) -> None:
+    def __init__(self, hub: Hub, bus: Bus, directory: Directory, ticks: Ticks) -> None:
         self._hub = hub
         self._bus = bus
         self._directory = directory
-        self._clock = clock
+        self._ticks = ticks
         self._typed = Spacing(MAX_TYPING_KEPT)
         self._online: set[str] = set()
         """Of whom it was signalled last that they are online."""
-        self._due: dict[str, int] = {}
-        """Users who may have come, gone or hidden -> when that is to be told, in ms."""
+        self._due: dict[str, float] = {}
+        """Users who may have come, gone or hidden -> when that is to be told, in ticks."""
         self._watched: dict[Receiver, Sequence[str]] = {}
         self._watchers: dict[str, dict[Receiver, None]] = {}
         bus.listen(self.take)
@@ -82,7 +82,7 @@ class Signals:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                await self.tell(self._clock())
+                await self.tell(self._ticks())
             except TimewireError as fault:
                 log.warning("presence is not told", code=fault.code)
 
@@ -90,7 +90,7 @@ class Signals:
 
     async def typing(self, origin: Receiver, conversation: str) -> None:
         """Tell the other members that the user of a connection is typing."""
-        now, user = self._clock(), origin.user
+        now, user = self._ticks(), origin.user
         if not self._typed.take((user, origin.device, conversation), TYPING_INTERVAL_MS, now):
             SIGNALS_DROPPED.labels("rate").inc()
             return
@@ -110,23 +110,23 @@ class Signals:
 
     def joined(self, user: str) -> None:
         """A connection of the user has come, and is in the hub."""
-        self._due[user] = self._clock()
+        self._due[user] = self._ticks()
 
     def left(self, receiver: Receiver) -> None:
         """A connection has ended, and is no longer in the hub."""
         self._unwatch(receiver)
         if not self._hub.of(receiver.user):
-            self._due[receiver.user] = self._clock() + LINGER_MS
+            self._due[receiver.user] = self._ticks() + LINGER_MS
 
     def publish(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         """Notice who may have hidden; a subscriber of the bus."""
         for delivery in deliveries:
             message = delivery.message
             if message.conversation.startswith(SELF) and _SETTINGS in message.payload:
-                self._due[message.conversation.removeprefix(SELF)] = self._clock()
+                self._due[message.conversation.removeprefix(SELF)] = self._ticks()
 
-    async def tell(self, now: int) -> None:
-        """Signal every change of presence that is due at a time in ms."""
+    async def tell(self, now: float) -> None:
+        """Signal every change of presence that is due; ``now``: in ticks."""
         for user in [user for user, due in self._due.items() if due <= now]:
             del self._due[user]
             try:
@@ -210,7 +210,7 @@ class Signals:
         if isinstance(told, Presence):
             (self._online.add if told.online else self._online.discard)(told.user)
             if not told.online and self._hub.of(told.user):
-                self._due.setdefault(told.user, self._clock())  # gone elsewhere, but not here
+                self._due.setdefault(told.user, self._ticks())  # gone elsewhere, but not here
             self._hand(signal, self._watchers.get(told.user, ()))
         elif (found := self._directory.known(told.conversation)) is not None:
             self._hand(signal, (one for user in found.present() for one in self._hub.of(user)))
@@ -240,10 +240,10 @@ class Spacing:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._last: OrderedDict[tuple[str, ...], int] = OrderedDict()
+        self._last: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
-    def take(self, key: tuple[str, ...], interval_ms: int, now: int) -> bool:
-        """Whether one more may pass, at a time in ms."""
+    def take(self, key: tuple[str, ...], interval_ms: int, now: float) -> bool:
+        """Whether one more may pass; ``now``: in ticks."""
         last = self._last.get(key)
         if last is not None and 0 <= now - last < interval_ms:
             return False

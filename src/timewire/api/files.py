@@ -19,7 +19,7 @@ from timewire.api.callers import Caller, Callers
 from timewire.api.edge import answer, read, refusal
 from timewire.api.routes import GetMedia, Route
 from timewire.attachments import Attachments, File
-from timewire.clock import Clock
+from timewire.clock import Ticks
 from timewire.errors import error
 from timewire.images import IMAGE_TYPES
 from timewire.metrics import MEDIA_IN, MEDIA_OUT
@@ -46,12 +46,12 @@ class Files:
     """The handlers of ``/v1/media``."""
 
     def __init__(
-        self, attachments: Attachments, callers: Callers, rates: Rates, clock: Clock
+        self, attachments: Attachments, callers: Callers, rates: Rates, ticks: Ticks
     ) -> None:
         self._attachments = attachments
         self._callers = callers
         self._rates = rates
-        self._clock = clock
+        self._ticks = ticks
         self._transfers: Counter[str] = Counter()
 
     async def upload(self, route: Route, request: web.Request) -> web.StreamResponse:
@@ -113,7 +113,7 @@ class Files:
     def _caller(self, request: web.Request) -> Caller:
         caller = self._callers.find(request)
         if caller.authority == "member":
-            self._rates.check(caller.user, self._clock())
+            self._rates.check(caller.user, self._ticks())
         return caller
 
     @contextmanager

@@ -32,7 +32,7 @@ from timewire.attachments import Attachments
 from timewire.auth import Keys, mint
 from timewire.backups import Snapshots
 from timewire.bus import Bus
-from timewire.clock import Clock
+from timewire.clock import Clock, Ticks
 from timewire.commands import Command
 from timewire.config import Config
 from timewire.errors import TimewireError, error
@@ -61,6 +61,7 @@ class Api:
         keys: Keys,
         verify: Verify,
         clock: Clock,
+        ticks: Ticks,
         *,
         log: MessageLog,
         hub: Hub,
@@ -80,6 +81,7 @@ class Api:
         self._keys = keys
         self._audience = config.audience
         self._clock = clock
+        self._ticks = ticks
         self._log = log
         self._hub = hub
         self._sender = sender
@@ -92,7 +94,7 @@ class Api:
         self._explorer = explorer
         self._callers = Callers(keys, verify)
         self._rates = rates
-        self._files = Files(attachments, self._callers, self._rates, clock)
+        self._files = Files(attachments, self._callers, self._rates, ticks)
         self._headers = Headers(config.origins)
         self._watch = Watch()
         self._stopping = stopping
@@ -145,7 +147,7 @@ class Api:
     async def _command(self, route: Route, request: web.Request) -> web.Response:
         caller = self._callers.find(request)
         if caller.authority == "member":
-            self._rates.check(caller.user, self._clock())
+            self._rates.check(caller.user, self._ticks())
         command = cast(Command, await read(request, _asks(route)))
         try:
             return answer(await self._sender.ask(caller.user, command, caller.authority))
@@ -272,7 +274,7 @@ class Api:
             writable=self._log.writable,
             head=self._log.head,
             position=self._hub.position,
-            now=self._clock(),
+            now=self._ticks(),
             stopping=self._stopping(),
         )
         return answer(state, 200 if state.ready else 503)

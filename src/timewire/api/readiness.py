@@ -19,12 +19,12 @@ class Watch:
 
     def __init__(self) -> None:
         self._stuck_at: Seq | None = None
-        self._stuck_since = 0
+        self._stuck_since = 0.0
 
     def judge(
-        self, *, writable: bool, head: Seq, position: Seq, now: int, stopping: bool = False
+        self, *, writable: bool, head: Seq, position: Seq, now: float, stopping: bool = False
     ) -> Readiness:
-        """Ready or not, at a time in ms: the log's head, and the position fan-out has reached."""
+        """Ready or not, by the log's head and how far fan-out has come; ``now``: in ticks."""
         lag = head - position
         if lag <= 0:
             self._stuck_at = None

@@ -15,7 +15,7 @@ import msgspec
 
 from timewire.auth import find_secret, mint
 from timewire.backends.memory import MemoryIndex
-from timewire.clock import Clock, wall_clock
+from timewire.clock import Clock, Ticks, steady_ticks, wall_clock
 from timewire.config import Config
 from timewire.parts import Store
 from timewire.policy import Policy
@@ -33,13 +33,18 @@ async def serving(
     store: Store | None = None,
     clock: Clock = wall_clock,
     policy: Policy | None = None,
+    ticks: Ticks | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Server]:
-    """A server in this process, on a free port."""
+    """A server in this process, on a free port.
+
+    A ``clock`` of one's own is also what it measures by, unless there are ``ticks`` beside it.
+    """
     config = msgspec.structs.replace(Config(data=str(data), port=0), **settings)
     # A store in memory is searched in memory.
     index = MemoryIndex() if store is not None else None
-    server = await Server.start(config, store, clock, index, policy=policy)
+    ticks = ticks or (steady_ticks if clock is wall_clock else clock)
+    server = await Server.start(config, store, clock, index, ticks=ticks, policy=policy)
     try:
         yield server
     finally:

@@ -85,6 +85,9 @@ class Machine:
         """Whether the server runs, or begins to."""
         return self._process is not None
 
+    def _ticks(self) -> float:
+        return self._loop.time() * 1000
+
     def token(self, user: str) -> str:
         """A token that never expires."""
         return mint(KEYS.secret, user, life_s=TOKEN, clock=self.clock)
@@ -98,7 +101,12 @@ class Machine:
     async def _run(self, process: Process) -> None:
         try:
             server = SimulatedServer(
-                self._config, KEYS, self.store, clock=self.clock, policy=self._policy
+                self._config,
+                KEYS,
+                self.store,
+                clock=self.clock,
+                ticks=self._ticks,
+                policy=self._policy,
             )
             server.begin_on(self._network, process)
             await server.begin()
