@@ -99,6 +99,7 @@ soak: setup ## the long runs: seeds, planted bugs, crash after crash, then growt
 	$(PY) -m timewire.testing.simulation --first 1000 --seeds 20000
 	$(PY) scripts/mutants.py
 	$(PY) -m timewire.testing.crash --first 1000 --seeds 200 --kills 5
+	$(PY) -m timewire.testing.cluster_crash --first 1000 --seeds 50
 	$(PY) -m bench soak $(SOAK_ARGS)
 
 # The dev lock is solved under the runtime lock, so both name the same versions.

@@ -321,6 +321,13 @@ def refused_but_stored(history: History) -> None:
     in_attempt(history, "b3", outcome="refused")
 
 
+def refused_at_last_but_stored(history: History) -> None:
+    """The first attempt has had no answer, and was carried out after the second."""
+    in_attempt(history, "b3", outcome="unknown")
+    [first] = [one for one in history.attempts if one.id == "b3"]
+    history.attempts.append(replace(first, outcome="refused", code="not_member"))
+
+
 def unanswered_and_doubled(history: History) -> None:
     in_attempt(history, "b3", outcome="unknown")
     doubled_message(history)
@@ -666,6 +673,7 @@ FAULTS: list[tuple[int, Callable[[History], None]]] = [
     (1, acked_elsewhere),
     (1, doubled_message),
     (2, refused_but_stored),
+    (2, refused_at_last_but_stored),
     (2, unanswered_and_doubled),
     (3, phantom),
     (3, phantom_without_an_id),

@@ -2,8 +2,8 @@
 
     python -m timewire.testing.cluster_crash --first SEED --seeds 1
 
-repeats a seed; with more seeds it is the soak.  These seeds hurt workers and NATS servers; what may
-come of a gateway that stands still is known, and not repaired yet (see docs/CLUSTER.md).
+repeats a seed; with more seeds it is the soak.  The first of these kills a gateway, stops the other
+and kills a worker; the second kills a gateway and a NATS server, which is stopped too later.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from timewire.testing.crash import DEVICES
 from timewire.testing.story import report
 
 
-@pytest.mark.parametrize("seed", [26, 64])
+@pytest.mark.parametrize("seed", [1, 3])
 async def test_every_rule_holds_over_a_cluster(seed: int, tmp_path: Path) -> None:
     history, hurt = await run_cluster(seed, tmp_path, PLAN)
 

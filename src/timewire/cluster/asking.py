@@ -1,7 +1,8 @@
 """What a gateway asks the leader to do, and the answers: MessagePack over NATS.
 
 A question holds many requests in order, of one gateway.  It may be asked again when no answer
-comes, and be done twice then: every request has an id, and a repeat gets the first one's receipt.
+comes, and be done twice then, by two leaders: every request has an id, and a repeat is told what
+the first one was told.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
-    """What a gateway asks at once.  ``number`` names it in the answer."""
+    """What a gateway asks at once.  ``number`` names it in the answer, and grows.
+
+    ``gateway``: the name of one life of it.
+    """
 
     number: int
     requests: list[Asked]
+    gateway: str
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):

@@ -68,6 +68,7 @@ class Forwarder(Intake):
         self._client = client
         self._names = names
         self._view = view
+        self._name = name
         self._inbox = f"{names.answers}.{name}"
         self._queue: deque[_Item] = deque()
         self._wake = asyncio.Event()
@@ -176,7 +177,7 @@ class Forwarder(Intake):
         until, patience_s, asked = loop.time() + GIVE_UP_S, ANSWER_TIMEOUT_S, 0
         self._number += 1
         requests = [msgspec.Raw(item.asked) for item in items]
-        data = encode([self._number, requests])
+        data = encode([self._number, requests, self._name])
         while loop.time() < until:
             self._answer = loop.create_future()
             asked += 1

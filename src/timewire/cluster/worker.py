@@ -12,11 +12,9 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -28,13 +26,9 @@ from timewire.backends.jetstream import Lead, LogStream, Names, View, check, con
 from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
 from timewire.backends.jetstream.records import Record
 from timewire.clock import Clock, wall_clock
-from timewire.cluster.asking import Answer, Asked, Question, Told, decode_question, encode
-from timewire.commands import Command
+from timewire.cluster.desk import Desk
 from timewire.config import Config
-from timewire.errors import Retryable, TimewireError, error
-from timewire.model import Receipt
-from timewire.permits import Outcome, Request
-from timewire.send import Intake
+from timewire.errors import Retryable, TimewireError
 
 BEAT_S: Final = 0.5
 """Between two words of a leader that it is there."""
@@ -144,7 +138,8 @@ class Worker:
         access = MediaAccess(store.media, store.directory, store.log, self._clock)
         sender = parts.sender(config, store, access, self._clock)
         tasks = [asyncio.create_task(one) for one in (sender.run(), self._beat(lead.name))]
-        desk = _Desk(self._client, lead, sender)
+        desk = Desk(self._client, lead.name, store.log, sender)
+        await desk.load(store.messages)
         asked = await subscribe(self._client, self._names.ask, desk.take)
         try:
             await self._while_it_lasts(lead, [follow, *tasks])
@@ -183,70 +178,6 @@ class Worker:
             with suppress(nats.errors.Error):
                 await self._client.publish(self._names.lead, name.encode())
             await asyncio.sleep(BEAT_S)
-
-
-class _Desk:
-    """Takes questions to the sender, and its answers back."""
-
-    def __init__(self, client: Client, lead: Lead, sender: Intake) -> None:
-        self._client = client
-        self._lead = lead
-        self._sender = sender
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def take(self, message: Msg) -> None:
-        """A question; called by the connection."""
-        try:
-            question = decode_question(message.data)
-        except msgspec.MsgspecError as problem:
-            logger.error("a question is not understood", reason=str(problem))
-            return
-        # All of it is submitted before anything waits: the order of questions is kept.
-        outcomes = [self._submit(asked) for asked in question.requests]
-        task = asyncio.create_task(self._answer(message.reply, question, outcomes))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self) -> None:
-        """Have every answer out."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=BEAT_S)
-
-    def _submit(self, asked: Asked) -> Awaitable[Outcome | Receipt]:
-        done: asyncio.Future[Outcome | Receipt] = asyncio.get_running_loop().create_future()
-        if asked.draft is not None:
-            return self._append(asked)
-        assert asked.command is not None
-        self._sender.submit(
-            Request(asked.user, asked.command, partial(_settle, done), None, asked.authority)
-        )
-        return done
-
-    async def _append(self, asked: Asked) -> Outcome | Receipt:
-        assert asked.draft is not None
-        [outcome] = await self._lead.store.log.append([asked.draft.draft()])
-        return outcome
-
-    async def _answer(
-        self, to: str, question: Question, outcomes: list[Awaitable[Outcome | Receipt]]
-    ) -> None:
-        found = await asyncio.gather(*outcomes, return_exceptions=True)
-        told = [Told.of(_outcome(one)) for one in found]
-        data = encode(Answer(question.number, self._lead.name, told))
-        with suppress(nats.errors.Error):
-            await self._client.publish(to, data)
-
-
-def _settle(done: asyncio.Future[Outcome | Receipt], _: Command, outcome: Outcome) -> None:
-    if not done.done():
-        done.set_result(outcome)
-
-
-def _outcome(found: Outcome | Receipt | BaseException) -> Outcome | Receipt:
-    if isinstance(found, TimewireError) or not isinstance(found, BaseException):
-        return found
-    logger.error("a request failed", exc_info=found)
-    return error("server_fault")
 
 
 def store_options(config: Config) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from timewire.errors import CODES
@@ -33,17 +33,24 @@ def acked_is_stored_once(facts: Facts) -> Iterator[str]:
 
 
 def unacked_is_stored_at_most_once(facts: Facts) -> Iterator[str]:
-    """A send without an answer exists zero or one times; one that was only refused, never.
+    """A send without an answer exists zero or one times; one that was refused for good, never.
 
     Who was refused tells the user so, and a message that turns up all the same is a lie.
     """
     for (user, id), attempts in facts.attempts.items():
         outcomes = {attempt.outcome for attempt in attempts}
         found = [message.seq for message in facts.by_id.get((user, id), ())]
-        if outcomes == {"refused"} and found:
+        if found and "acked" not in outcomes and _are_refused(attempts):
             yield f"{user}'s {id} was refused and is stored as {found[0]}"
         elif "acked" not in outcomes and len(found) > 1:
             yield f"{user}'s {id} is stored {len(found)} times, as {found}"
+
+
+def _are_refused(attempts: Sequence[Attempt]) -> bool:
+    """Whether nothing may come of attempts: all were refused, or one of them for good."""
+    if all(attempt.outcome == "refused" for attempt in attempts):
+        return True
+    return any(_is_refused_for_good(attempt, attempts[0]) for attempt in attempts)
 
 
 def nothing_is_made_up(facts: Facts) -> Iterator[str]:
