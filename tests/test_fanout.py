@@ -238,8 +238,13 @@ def test_the_plan_is_made_of_windows_and_modes() -> None:
         {"alice", "carol"},
     ]
     assert all(isinstance(one.users, Set) for one in plans[1:])
-    # The same set between two changes of the members: it is not made for each message.
-    assert plan(team, stored(8)).users is plans[-1].users
+    # What was planned stays true when members change before it is carried out.
+    team.apply(9, Members(joined=["dave"], left=["alice", "carol"]))
+    assert set(plans[-1].users) == {"alice", "carol"}
+    assert [set(plan(team, stored(seq)).users) for seq in (9, 10)] == [
+        {"alice", "carol", "dave"},
+        {"dave"},
+    ]
 
 
 async def test_only_mode_write_fills_inboxes_and_every_mode_is_published(press: Press) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,10 @@ from timewire.model import (
     Seq,
     Window,
 )
+from timewire.roll import Roll
+
+MAX_COUNTED_MEMBERS: Final = 64
+"""In conversations of so many, members are counted each time: most need nothing but that."""
 
 
 class Conversation(msgspec.Struct, eq=False):
@@ -43,8 +48,7 @@ class Conversation(msgspec.Struct, eq=False):
     epochs: list[Epoch] = []
     mention_all: Inviters = "members"
     _present: list[str] | None = None
-    audience: tuple[list[str], Set[str]] | None = None
-    """Members as a list and as a set, kept for fan-out."""
+    _roll: Roll | None = None
 
     @classmethod
     def make(cls, name: str, seq: Seq, change: Created, sender: str) -> Conversation:
@@ -73,6 +77,8 @@ class Conversation(msgspec.Struct, eq=False):
             windows = self.windows[user]
             windows[-1] = Window(windows[-1].joined, seq)
             self.roles.pop(user, None)
+        if self._roll is not None:
+            self._roll.note(seq, joining, leaving)
         return list(dict.fromkeys(joining + leaving))
 
     def role(self, user: str) -> Role:
@@ -96,8 +102,27 @@ class Conversation(msgspec.Struct, eq=False):
         windows = self.windows.get(user)
         return windows[-1].left if windows else 0
 
+    def roll(self) -> Roll:
+        """Its members by SeqId, kept up with every change.  Made when it is first asked for."""
+        if self._roll is None:
+            self._roll = Roll(self.windows, self.created)
+        return self._roll
+
+    def size(self) -> int:
+        """How many members there are now."""
+        if self._roll is None and len(self.windows) <= MAX_COUNTED_MEMBERS:
+            return sum(not mine[-1].left for mine in self.windows.values())
+        return self.roll().size()
+
+    def audience(self, seq: Seq) -> Set[str]:
+        """The members at a SeqId as a set that costs nothing to make, however many they are."""
+        return self.roll().at(seq)
+
     def present(self) -> list[str]:
-        """The members of now, in the order in which they first joined.  Do not change the list."""
+        """The members of now, in the order in which they first joined.  Do not change the list.
+
+        Made anew after each change of them: for what goes through all of them anyway.
+        """
         if self._present is None:
             self._present = [user for user, windows in self.windows.items() if not windows[-1].left]
         return self._present

@@ -260,4 +260,4 @@ def _lane(name: str, conversation: Conversation | None) -> Lane:
     if conversation is None:
         return Lane(name, "", 0, ())
     epochs = [Since(one.since, one.mode) for one in conversation.epochs]
-    return Lane(name, conversation.kind, len(conversation.present()), epochs)
+    return Lane(name, conversation.kind, conversation.size(), epochs)

@@ -122,7 +122,7 @@ class Hub:
             frames: dict[bool, bytes] = {}
             users = delivery.users
             if isinstance(users, Set) and len(users) > len(online):
-                users = [user for user in online if user in users]
+                users = users & online.keys()
             for user in users:
                 for receiver in online.get(user, ()):
                     if receiver.live and receiver is not origin:

@@ -115,7 +115,7 @@ class Modes:
             name,
             conversation.kind,
             mode,
-            len(conversation.present()),
+            conversation.size(),
             loads.messages_per_s(name),
             loads.syncs_per_s(conversation),
             loads.watched_s(name),

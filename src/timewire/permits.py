@@ -227,7 +227,7 @@ class Permits:
 
     def _permit_joining(self, change: Members, conversation: Conversation) -> None:
         joining = sum(not conversation.is_member(user) for user in change.joined)
-        if joining and len(conversation.present()) + joining > self._max_members:
+        if joining and conversation.size() + joining > self._max_members:
             raise error("too_many_members", limit=self._max_members)
 
     async def _permit_adding(self, users: list[str], by: str | None) -> None:

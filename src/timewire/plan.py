@@ -6,12 +6,10 @@ out whenever it is made, also after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Set
-
 from timewire.conversation import Conversation
 from timewire.epochs import mode_at
 from timewire.inbox import Delivery
-from timewire.model import Seq, Stored
+from timewire.model import Stored
 
 
 def plan(conversation: Conversation | None, message: Stored) -> Delivery:
@@ -21,14 +19,4 @@ def plan(conversation: Conversation | None, message: Stored) -> Delivery:
     seq = message.seq
     if not conversation.epochs or (mode := mode_at(conversation.epochs, seq)) == "write":
         return Delivery(message, conversation.members_at(seq))
-    return Delivery(message, _audience(conversation, seq), mode)
-
-
-def _audience(conversation: Conversation, seq: Seq) -> Set[str]:
-    """The members at a SeqId as a set in their order, made once between two changes of them."""
-    members = conversation.members_at(seq)
-    if seq <= conversation.changed:
-        return dict.fromkeys(members).keys()
-    if conversation.audience is None or conversation.audience[0] is not members:
-        conversation.audience = members, dict.fromkeys(members).keys()
-    return conversation.audience[1]
+    return Delivery(message, conversation.audience(seq), mode)

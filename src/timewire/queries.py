@@ -220,7 +220,7 @@ class Queries:
 
     async def _readers(self, user: str, query: ReadBy) -> ReaderPage:
         conversation = await self._conversation_of(user, query.conversation)
-        if len(conversation.present()) > MAX_RECEIPT_MEMBERS:
+        if conversation.size() > MAX_RECEIPT_MEMBERS:
             raise error("group_too_large", limit=MAX_RECEIPT_MEMBERS)
         entry = None
         if any(window.holds(query.seq) for window in conversation.readable(user)):

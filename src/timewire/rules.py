@@ -135,7 +135,8 @@ def _need_rank_over(conversation: Conversation, user: str | None, others: Collec
 
 def _keep_an_owner(conversation: Conversation, leaving: Collection[str]) -> None:
     """Somebody has to be left who can let others in: an owner, or nobody at all."""
-    if conversation.roles.keys() & set(leaving) and set(conversation.present()) - set(leaving):
+    gone = sum(conversation.is_member(user) for user in set(leaving))
+    if conversation.roles.keys() & set(leaving) and conversation.size() > gone:
         _check_owners(conversation, leaving)
 
 

@@ -99,7 +99,7 @@ class Signals:
             found = await self._directory.conversation(conversation)
         if found is None or not found.is_member(user) or user in found.banned:
             SIGNALS_DROPPED.labels("not_member").inc()
-        elif len(found.present()) > MAX_TYPING_MEMBERS:
+        elif found.size() > MAX_TYPING_MEMBERS:
             SIGNALS_DROPPED.labels("members").inc()
         elif not self._typed.take((conversation,), CONVERSATION_INTERVAL_MS, now):
             SIGNALS_DROPPED.labels("rate").inc()

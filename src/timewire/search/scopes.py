@@ -34,9 +34,6 @@ MAX_AUDIENCES: Final = 64
 MAX_CONVERSATIONS: Final = 50_000
 """In one scope.  Who is in more has to name one."""
 
-MAX_CONVERSATIONS_KEPT: Final = 50_000
-"""Conversations whose changes are remembered."""
-
 MAX_SHARES_KEPT: Final = 500_000
 """Conversations in the scopes that are kept, of all users together."""
 
@@ -44,15 +41,11 @@ MAX_CHANGES_KEPT: Final = 10_000
 """A scope that is older than so many changes is made anew."""
 
 PAGE: Final = 100
+_UNCHANGING: Final = (DIRECT, SELF)
+"""How the names of conversations begin whose members never come or go."""
+
 TURN_S: Final = 0.002
 """How long a scope is made before everybody else has a turn."""
-
-
-class _Changes(msgspec.Struct, frozen=True, gc=False):
-    """When the members of a conversation changed, as of the change ``upto``."""
-
-    upto: Seq
-    seqs: tuple[Seq, ...]
 
 
 class _Share(msgspec.Struct, frozen=True):
@@ -87,7 +80,6 @@ class Scopes:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._changes: OrderedDict[str, _Changes] = OrderedDict()
         self._recent: deque[_Change] = deque(maxlen=MAX_CHANGES_KEPT)
         self._forgotten: Seq = 0
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -98,7 +90,9 @@ class Scopes:
         found = await self._directory.conversation(conversation)
         if found is None:
             return 0
-        changes = self._changes_of(found)
+        if conversation.startswith(_UNCHANGING):
+            return found.created
+        changes = found.roll().changes
         return changes[max(0, bisect_right(changes, seq) - 1)]
 
     def changed(self, seq: Seq, conversation: str, joined: Collection[str]) -> None:
@@ -204,7 +198,7 @@ class Scopes:
 
     async def _share_of(self, user: str, name: str) -> _Share:
         # Whoever is in one of these is so from its beginning, for ever.
-        if name.startswith((DIRECT, SELF)):
+        if name.startswith(_UNCHANGING):
             return _WHOLE
         found = await self._directory.conversation(name)
         return self._share(found, _readable(found, user)) if found else _Share()
@@ -215,7 +209,7 @@ class Scopes:
         for window in windows:
             if window.joined <= found.created and not window.left:
                 return _WHOLE
-            changes = self._changes_of(found)
+            changes = found.roll().changes
             first = bisect_left(changes, window.joined)
             last = bisect_left(changes, window.left) if window.left else len(changes)
             if last - first <= MAX_AUDIENCES:
@@ -223,17 +217,6 @@ class Scopes:
             else:
                 parts.append(window)
         return _Share(False, tuple(audiences), tuple(parts))
-
-    def _changes_of(self, found: Conversation) -> tuple[Seq, ...]:
-        known = self._changes.get(found.name)
-        if known is None or known.upto != found.changed:
-            ends = {end for mine in found.windows.values() for one in mine for end in _ends(one)}
-            known = _Changes(found.changed, tuple(sorted(ends | {found.created})))
-            self._changes[found.name] = known
-        self._changes.move_to_end(found.name)
-        if len(self._changes) > MAX_CONVERSATIONS_KEPT:
-            self._changes.popitem(last=False)
-        return known.seqs
 
 
 def _scope(shares: dict[str, _Share]) -> Scope:
@@ -246,7 +229,3 @@ def _scope(shares: dict[str, _Share]) -> Scope:
 
 def _readable(found: Conversation, user: str) -> list[Window]:
     return found.readable(user) if user in found.windows else []
-
-
-def _ends(window: Window) -> tuple[Seq, ...]:
-    return (window.joined, window.left) if window.left else (window.joined,)

@@ -129,10 +129,7 @@ class Events:
         conversation = await self._directory.conversation(name)
         if conversation is None:
             return []
-        members = conversation.members_at(message.seq)
-        if len(members) > MAX_NOTIFIED_MEMBERS:
-            there = set(said.mentions)
-            members = [user for user in members if user in there]
+        members = self._told(conversation, message, said)
         events: list[Event] = []
         for start in range(0, len(members), PIECE_USERS):
             absent = self._absent(members[start : start + PIECE_USERS], said)
@@ -141,6 +138,14 @@ class Events:
                 part = f"_offline_{start // PIECE_USERS}"
                 events.append(self._event(message, "offline", part, data))
         return events
+
+    def _told(self, conversation: Conversation, message: Stored, said: _Said) -> Sequence[str]:
+        """Members who may want to know, in the same order whenever that is asked."""
+        if len(conversation.windows) > MAX_NOTIFIED_MEMBERS:
+            there = conversation.audience(message.seq)
+            if len(there) > MAX_NOTIFIED_MEMBERS:
+                return sorted(there & set(said.mentions))
+        return conversation.members_at(message.seq)
 
     def _absent(self, members: Sequence[str], said: _Said) -> list[Absent]:
         everybody = EVERYBODY in said.mentions

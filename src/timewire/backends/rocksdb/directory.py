@@ -18,8 +18,8 @@ Values are MessagePack where not said otherwise.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
@@ -46,6 +46,7 @@ from timewire.model import (
     Hidden,
     History,
     Inviters,
+    Members,
     Read,
     Role,
     Seq,
@@ -58,6 +59,8 @@ MAX_CACHED_MEMBERS: Final = 500_000
 """In the conversations kept in memory, of all together."""
 
 MAX_CACHED_MARKS: Final = 100_000
+PIECE_MEMBERS: Final = 500
+"""Members, and such as have left, that are read for a list before everything else has its turn."""
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
@@ -106,8 +109,14 @@ class RocksDirectory:
         return self._conversation(name)
 
     async def members(self, name: str, *, after: str = "", limit: int = 100) -> list[str]:
-        found = self._conversation(name)
-        return nsmallest(limit, (u for u in found.present() if u > after)) if found else []
+        start = _pair(b"m", name, "")
+        first = start + after.encode() + b"\0" if after else start
+        found: list[str] = []
+        while first and len(found) < limit:
+            # Found anew for each piece: while others have their turn, members come and go.
+            first = self._present(first, start, found, limit)
+            await asyncio.sleep(0)
+        return found
 
     async def memberships(
         self, user: str, *, after: str = "", limit: int = 100
@@ -226,18 +235,22 @@ class RocksDirectory:
         found = self._conversation(name)
         if found is None:
             return
-        known, before = len(found.windows), _head(found)
-        changed = set(changes.apply(found, seq, time, change))
-        family = self._family()
-        if (head := _head(found)) != before:
+        known = len(found.windows)
+        before = b"" if _keeps_head(found, change) else _head(found)
+        changed = changes.apply(found, seq, time, change)
+        if before and (head := _head(found)) != before:
             self._put_head(batch, name, head)
-        for place, user in enumerate(islice(found.windows, known, None), known):
-            self._put_member(batch, found, user, place)
-            changed.discard(user)
-        self._epochs.forget(islice(found.windows, known, None))
+        # Who is new has one window, which begins here; new members come in the order of joining.
+        new: list[str] = []
         for user in changed:
-            stored = family.get(_pair(b"m", name, user)) or b""
-            self._put_member(batch, found, user, _decode_membership(stored).place)
+            if found.windows[user][0].joined == seq:
+                place = known + len(new)
+                new.append(user)
+            else:
+                stored = self._family().get(_pair(b"m", name, user)) or b""
+                place = _decode_membership(stored).place
+            self._put_member(batch, found, user, place)
+        self._epochs.forget(new)
         self._keep(found)
 
     def _hide(self, batch: WriteBatch, user: str, change: Hidden) -> None:
@@ -288,6 +301,16 @@ class RocksDirectory:
                 self._keep(found)
         return found
 
+    def _present(self, first: bytes, start: bytes, found: list[str], limit: int) -> bytes:
+        """Add members to a list, from a key on; the key to go on from, empty at the end."""
+        rows = islice(self._family().forward(first, _end(start)), PIECE_MEMBERS)
+        for read, (key, value) in enumerate(rows, 1):
+            if not _decode_membership(value).windows[-1].left:
+                found.append(key[len(start) :].decode())
+            if len(found) == limit or read == PIECE_MEMBERS:
+                return key + b"\0"
+        return b""
+
     def _keep(self, conversation: Conversation) -> None:
         self._conversations.put(conversation.name, conversation, 1 + len(conversation.windows))
 
@@ -329,6 +352,11 @@ class RocksDirectory:
             number = seq_of(stored) if stored else 0
             self._numbers.put(key, number)
         return number
+
+
+def _keeps_head(found: Conversation, change: Change) -> bool:
+    """Whether a change surely changes members alone, so that nothing else is to be compared."""
+    return isinstance(change, Members) and found.roles.keys().isdisjoint(change.left)
 
 
 def _head(of: Conversation) -> bytes:

@@ -111,6 +111,34 @@ class DirectoryContract(Contract[StoresPlace]):
         assert await store.directory.members("team", after="aa") == present[present.index("b") :]
         assert await store.directory.members("team", after=present[-1]) == []
 
+    async def test_pages_of_members_stay_in_order_while_members_come_and_go(
+        self, store: Stores
+    ) -> None:
+        names = [f"m{n:04}" for n in range(1200)]
+        for at in range(0, 1200, 400):
+            some = names[at : at + 400]
+            change_of = Members(joined=some) if at else Created("room", some)
+            await change(store, "live", change_of)
+        await change(store, "live", Members(left=names[100:1100]))
+
+        first = await store.directory.members("live", limit=90)
+        assert first == names[:90]
+        await change(store, "live", Members(joined=["a", "m0099a", "m0500"], left=["m0000"]))
+        page = await store.directory.members("live", after=first[-1], limit=90)
+        assert page == [*names[90:100], "m0099a", "m0500", *names[1100:1178]]
+        rest = await store.directory.members("live", after=page[-1], limit=90)
+        assert rest == names[1178:]
+        assert (await known(store, "live")).size() == 202
+
+    async def test_who_comes_back_keeps_the_place(self, store: Stores) -> None:
+        await change(store, "team", Created("group", ["alice", "bob"]))
+        await change(store, "team", Members(left=["alice"]))
+        await change(store, "team", Members(joined=["carol", "alice"], left=["dave"]))
+        team = await known(store, "team")
+        assert list(team.windows) == ["alice", "bob", "carol"]
+        assert set(team.audience(team.changed)) == {"alice", "bob", "carol"}
+        assert team.size() == 3
+
     async def test_memberships_come_in_pages_in_byte_order(self, store: Stores) -> None:
         names = ["b", "a", "direct:alice:bob", "a:", "é", "群", "\uffff", "🙂", "self:alice"]
         made = {name: await change(store, name, Created("group", ["alice"])) for name in names}
@@ -226,6 +254,8 @@ class DirectoryReopenContract(Contract[StoresPlace]):
         await self.at.close()
         store = await self.at.open()
         team = await known(store, "team")
+        assert list(team.windows) == ["bob", "alice", "carol"]
+        assert (team.size(), set(team.audience(left))) == (3, {"alice", "bob", "carol"})
         assert (team.kind, team.title) == ("group", "The team")
         assert (team.created, team.changed) == (created, back)
         assert team.windows == {
