@@ -18,6 +18,7 @@ from bench import (
     inboxes,
     pairs,
     policies,
+    room,
     runs,
     sweep,
 )
@@ -315,6 +316,28 @@ def _many_groups(groups: int, mode: str) -> Case:
     )
 
 
+def _room(online: int) -> Case:
+    return Case(
+        "room",
+        f"A room: {room.WAVES * online:,} join, {online:,} are online, "
+        f"{room.COMMENTS_PER_S} comments a second",
+        {"online": online, "waves": room.WAVES, "comments_per_s": room.COMMENTS_PER_S},
+        (
+            Target("joins_0_per_s", "joins of an empty room", "/s"),
+            Target("join_0_us", "server's processor time each", "us", higher_is_better=False),
+            Target("joins_1_per_s", f"joins of a room of {online:,}", "/s"),
+            Target("join_1_us", "server's processor time each", "us", higher_is_better=False),
+            Target("comments_per_s", "comments", "/s"),
+            Target("pushed_per_s", "of them pushed to everybody", "/s"),
+            Target("per_s", "deliveries", "/s"),
+            *_latency("delivery", "delivery"),
+            *_latency("ack", "ack"),
+            *_COST,
+        ),
+        against=partial(room.room, online=online),
+    )
+
+
 def fanout_cases(few: int) -> list[Case]:
     """By mode: a very large group, a sync over many groups; and modes that change under load."""
     shape = {"members": 100, "writers": 4, "window": 8}
@@ -382,6 +405,7 @@ def cases(quick: bool) -> list[Case]:
         _members(),
         _inboxes(10_000 // few),
         *fanout_cases(few),
+        _room(10_000 // few),
         _catch_up(10_000 // few),
         _idle(5_000 // few),
         search(100_000 // few),

@@ -17,7 +17,7 @@ SPARE_FILES: Final = 200
 
 async def idle(server: ServerProcess, *, connections: int) -> dict[str, float]:
     """KiB of the server's resident memory for each of many live, idle connections."""
-    _allow_files(connections + SPARE_FILES)
+    allow_files(connections + SPARE_FILES)
     warm = await server.door.links([f"warm{n}" for n in range(WARM_CONNECTIONS)])
     await asyncio.sleep(SETTLE_S)
     before, began = server.rss_bytes(), perf_counter()
@@ -33,7 +33,7 @@ async def idle(server: ServerProcess, *, connections: int) -> dict[str, float]:
     }
 
 
-def _allow_files(count: int) -> None:
+def allow_files(count: int) -> None:
     """Raise this process's limit of open files, which its children inherit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import amplification, fanout, policies  # noqa: E402
+from bench import amplification, fanout, policies, room  # noqa: E402
 from bench.amplification import Found, Size, replay  # noqa: E402
 from bench.cases import cases  # noqa: E402
 from bench.plot import Bars, plot  # noqa: E402
@@ -41,6 +41,18 @@ async def test_modes_change_under_load_and_every_device_gets_everything_once() -
     assert found["changes"] > 0
     assert found["wanderings"] > 1
     assert found["per_s"] > 0
+
+
+async def test_a_room_fills_and_a_comment_is_with_everybody_or_with_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "JOINS_AT_ONCE", 8)
+    async with serving() as server:
+        found = await room.room(server, 0.5, online=20)
+    assert min(found["joins_0_per_s"], found["joins_1_per_s"]) > 0
+    # As many as may be pushed in a second are, at once, and then no more than come free meanwhile.
+    assert 19 * 20 <= found["per_s"] / found["comments_per_s"] * 50 < 19 * 50
+    assert 0 < found["delivery_p50_ms"] <= found["delivery_max_ms"]
 
 
 @pytest.fixture(scope="module")
@@ -103,4 +115,6 @@ def test_bars_are_as_long_as_their_numbers_say() -> None:
 
 def test_every_mode_is_measured() -> None:
     names = [case.name for case in cases(quick=True)]
-    assert {"crowd-write", "crowd-read", "sync-write", "sync-read", "switching"} <= set(names)
+    assert {"crowd-write", "crowd-read", "sync-write", "sync-read", "switching", "room"} <= set(
+        names
+    )

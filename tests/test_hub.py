@@ -1,7 +1,7 @@
 """The hub: who gets a push, and who waits for it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import msgspec
 import pytest
@@ -133,6 +133,9 @@ def test_of_very_many_only_those_who_are_here_are_looked_at(hub: Hub) -> None:
 
         def __iter__(self) -> Iterator[str]:
             raise AssertionError
+
+        def __and__(self, other: Set[object]) -> set[str]:
+            return {user for user in other if isinstance(user, str) and user in self}
 
     crowd = Crowd(f"u{n}" for n in range(10_000))
     ears = [Ear(f"u{n}") for n in range(0, 10_000, 10)]

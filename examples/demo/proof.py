@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import msgspec
 from gadget import Gadget
-from timewire.testing.facts import Facts
-from timewire.testing.rules.reads import disordered
 from world import GROUP, OPERATOR, World
 
 from timewire.testing.checker import Violation, check_facts
+from timewire.testing.facts import Facts
 from timewire.testing.history import place
+from timewire.testing.rules.reads import disordered
 
 
 class Row(msgspec.Struct, frozen=True):

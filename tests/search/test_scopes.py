@@ -85,7 +85,6 @@ async def test_a_conversation_of_others_is_refused(desk: Desk) -> None:
 
 async def test_very_many_conversations(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE", 3)
-    monkeypatch.setattr(module, "MAX_CONVERSATIONS_KEPT", 4)
     for n in range(10):
         await desk.group(f"g{n}", "alice")
         await desk.join(f"g{n}", "bob")
