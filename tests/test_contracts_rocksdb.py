@@ -84,7 +84,14 @@ class Disk:
         # Every write is in the files at once: what is there now is what another process would find.
         left = self.data
         self.lives += 1
-        shutil.copytree(left, self.data, ignore=shutil.ignore_patterns("LOCK"))
+        for _ in range(MAX_COPIES):
+            try:
+                shutil.copytree(left, self.data, ignore=shutil.ignore_patterns("LOCK"))
+                return
+            except shutil.Error:
+                # RocksDB has put files together meanwhile: what was copied never was there at once.
+                shutil.rmtree(self.data)
+        raise AssertionError("the directory never stands still")
 
 
 class RocksTimelinesPlace(Disk, CrashingTimelinesPlace, DamagingTimelinesPlace):
