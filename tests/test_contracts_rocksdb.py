@@ -50,6 +50,9 @@ from timewire.testing.contracts import (
 # A restart, of which a run has several, takes a tenth of a second here.
 MACHINE = settings(max_examples=50, stateful_step_count=30)
 
+MAX_COPIES = 50
+"""Tries to copy a directory that RocksDB is changing."""
+
 
 class Disk:
     """A data directory, and what ``kill -9`` would leave of it."""
