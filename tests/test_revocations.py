@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from timewire.auth import Claims
 from timewire.errors import Forbidden, Invalid, Retryable, Unusable
-from timewire.revocations import DAY_MS, FILE, KEPT_DAYS, Revocations
+from timewire.revocations import DAY_MS, FILE, KEPT_DAYS, Revocation, Revocations
 
 NOW = 1_800_000_000_000
 
@@ -127,3 +127,19 @@ async def test_there_is_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Invalid) as caught:
         await revocations.add(now=NOW, token="t2")
     assert caught.value.code == "list_full"
+
+
+async def test_who_is_told_and_when(tmp_path: Path) -> None:
+    told: list[str] = []
+    revocations = Revocations.load(tmp_path, NOW)
+    revocations.on_kept = lambda one: told.append(one.user or one.token)
+    await revocations.add(now=NOW, user="alice")
+    await revocations.add(now=NOW, token="t1")
+    assert told == ["alice", "t1"]
+
+
+def test_an_older_one_that_comes_later_takes_nothing_back(tmp_path: Path) -> None:
+    revocations = Revocations.load(tmp_path, NOW)
+    for time in (NOW, NOW - 5):
+        revocations.keep(Revocation(time, NOW + DAY_MS, user="alice", device="phone"))
+    assert revocations.before("alice", "phone") == NOW

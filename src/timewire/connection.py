@@ -88,6 +88,7 @@ class Connection:
         "device",
         "expires_ms",
         "heard",
+        "issued_ms",
         "kind",
         "live",
         "opened",
@@ -111,6 +112,7 @@ class Connection:
         self.device = ""
         self.kind = ""
         self.token_id = ""
+        self.issued_ms = 0
         self.opened = self.heard = self.told = owner.ticks()
         self.expires_ms = 0
 

@@ -199,7 +199,8 @@ class Gateway:
             device = check_name(hello.device)
             claims = self._verify(hello.token, device)
             connection.user, connection.device = claims.user, device
-            connection.kind, connection.token_id = hello.kind[:MAX_KIND_CHARS], claims.id
+            connection.kind = hello.kind[:MAX_KIND_CHARS]
+            connection.token_id, connection.issued_ms = claims.id, claims.issued_ms
             self._logins.join(connection)
             session.rate = self.rates.of(claims.user)
         except TimewireError as fault:
@@ -241,7 +242,8 @@ class Gateway:
         except TimewireError as fault:
             self.carry_out(connection, connection.session.refuse(fault, renew.id))
             return
-        connection.expires_ms, connection.token_id = claims.expires_s * 1000, claims.id
+        connection.expires_ms = claims.expires_s * 1000
+        connection.token_id, connection.issued_ms = claims.id, claims.issued_ms
         connection.send(Renewed(renew.id, connection.expires_ms, self._clock()))
 
     def _start(self, user: str, hello: Hello) -> Start:

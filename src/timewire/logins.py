@@ -15,19 +15,23 @@ from timewire.errors import error
 from timewire.metrics import LOGINS_ENDED
 from timewire.names import check_name
 from timewire.protocol import CloseCode, DevicePage, DeviceState, ServerFrame
-from timewire.revocations import Revocations
+from timewire.revocations import Revocation, Revocations
 
 MAX_DEVICES_LISTED: Final = 1000
 
 
 class Login(Protocol):
-    """A connection that has been welcomed.  ``kind``: what the device calls itself, or empty."""
+    """A connection that has been welcomed.  ``kind``: what the device calls itself, or empty.
+
+    ``token_id``, ``issued_ms``: of its token.
+    """
 
     user: str
     device: str
     kind: str
     opened: float
     token_id: str
+    issued_ms: int
 
     def end(self, code: CloseCode) -> None:
         """Close it."""
@@ -69,6 +73,7 @@ class Logins:
         self._directory = directory
         self._clock = clock
         self._there: dict[str, list[Login]] = {}
+        revocations.on_kept = self._revoked
 
     def join(self, login: Login) -> None:
         """A device wants to come in; what is in its way has to go, or it may not.
@@ -113,13 +118,17 @@ class Logins:
         await self._revocations.add(
             now=self._clock(), token=what.token, user=what.user, device=what.device
         )
-        if what.token:
-            everybody = [one for logins in self._there.values() for one in logins]
-            gone = [one for one in everybody if one.token_id == what.token]
+
+    def _revoked(self, one: Revocation) -> None:
+        """End the connections that a revocation is about, wherever it was asked for."""
+        if one.token:
+            everybody = [login for logins in self._there.values() for login in logins]
+            gone = [login for login in everybody if login.token_id == one.token]
             self._end(gone, CloseCode.TOKEN_REVOKED)
         else:
-            logins = self._there.get(what.user, ())
-            gone = [one for one in logins if what.device in ("", one.device)]
+            logins = self._there.get(one.user, ())
+            gone = [login for login in logins if one.device in ("", login.device)]
+            gone = [login for login in gone if login.issued_ms <= one.time]
             self._end(gone, CloseCode.LOGGED_OUT)
 
     async def answer(self, user: str, query: ListDevices | LogOut) -> ServerFrame:

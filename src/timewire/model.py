@@ -224,8 +224,13 @@ OwnChange = Read | Hidden | Blocked | Settings
 MediaChange = Uploaded | Swept
 """What happens to media: it stands in the internal conversation ``MEDIA_LOG``."""
 
-MEDIA_LOG: Final = "system:media"
-"""Nobody is a member of it, so nobody is sent what it holds."""
+INTERNAL: Final = "system:"
+"""What stands in conversations whose names begin so concerns servers alone, and is kept for ever.
+
+Nobody is a member of them, so nobody is sent what they hold.
+"""
+
+MEDIA_LOG: Final = f"{INTERNAL}media"
 
 Change = Created | GroupChange | MessageChange | Pinned | OwnChange | MediaChange | Mode
 """What a control message does, at the SeqId of the message."""

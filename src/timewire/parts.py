@@ -30,6 +30,7 @@ from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits
+from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
 from timewire.search import Indexer, Scopes, Searcher
@@ -73,12 +74,14 @@ class Shared(NamedTuple):
 
     ``patience_s``: how long a device waits that has seen more elsewhere than there is here yet.
     ``fresh`` waits until all is here that anyone can have been told of elsewhere.
+    ``revocations`` are those of all.
     """
 
     intake: Intake
     bus: LocalBus
     patience_s: float
     fresh: Callable[[], Awaitable[None]]
+    revocations: Revocations
 
 
 def delivery(

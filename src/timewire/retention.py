@@ -23,7 +23,7 @@ from timewire.config import Config
 from timewire.errors import TimewireError, error
 from timewire.log import MessageLog
 from timewire.metrics import RETENTION_MESSAGES, RETENTION_POSITION
-from timewire.model import CONTROL_KINDS, EDITED, REACTION, Seq, Stored, decode_stored
+from timewire.model import CONTROL_KINDS, EDITED, INTERNAL, REACTION, Seq, Stored, decode_stored
 from timewire.timeline import TimelineStore
 
 FILE: Final = "retention.json"
@@ -122,7 +122,9 @@ def retention(
 
 
 def says(message: Stored) -> bool:
-    """Whether a message says something: it is no act on groups and members."""
+    """Whether a message says something: it is no act on groups and members, and no server's."""
+    if message.conversation.startswith(INTERNAL):
+        return False
     try:
         kind = decode_stored(message.payload).kind
     except msgspec.DecodeError:

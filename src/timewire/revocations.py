@@ -1,7 +1,8 @@
 """What was taken back before its end: tokens by their name, and all older ones of a user or device.
 
-A file of lines that only grows while the server runs: one revocation a line, on stable storage
-before it counts as done.  At the start it is read, and written anew without what has expired.
+A server keeps them in a file of lines that only grows while it runs: one revocation a line, on
+stable storage before it counts as done.  At the start it is read, and written anew without what has
+expired.  Several servers that are one keep them together.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -42,31 +44,33 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str = ""
 
 
-class Revocations:
-    """All that hold.  ``load`` one; ``add`` is durable when it returns."""
+class Book(Protocol):
+    """Where revocations are kept."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    async def write(self, one: Revocation) -> None:
+        """Keep one, durably.  Raises ``Retryable`` (storage_unavailable, cluster_unavailable)."""
+        ...
+
+
+class Revocations:
+    """All that hold, in memory.  ``add`` is durable when it returns.
+
+    ``on_kept`` is called with each one from when it holds.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self.on_kept: Callable[[Revocation], None] = lambda one: None
+        self._book = book
         self._tokens: dict[str, Revocation] = {}
         self._users: dict[tuple[str, str], Revocation] = {}
-        self._lock = asyncio.Lock()
 
     @classmethod
     def load(cls, directory: Path, now: int) -> Revocations:
         """Those of a data directory.  Raises ``Unusable`` (directory_unusable)."""
-        made = cls(directory / FILE)
-        try:
-            data = made._path.read_bytes() if made._path.exists() else b""
-            # The last line may be torn: nobody was told that it is done.
-            for line in data.split(b"\n")[:-1]:
-                one = msgspec.json.decode(line, type=Revocation)
-                if one.until > now:
-                    made._keep(one)
-            if data:
-                made._rewrite()
-        except (OSError, msgspec.DecodeError, UnicodeError) as problem:
-            reason = f"cannot read {made._path}: {problem}"
-            raise error("directory_unusable", reason, path=str(made._path)) from None
+        book = _File(directory / FILE)
+        made = cls(book)
+        for one in book.open(now):
+            made.keep(one)
         return made
 
     def check(self, claims: Claims, device: str | None) -> None:
@@ -89,24 +93,54 @@ class Revocations:
     async def add(self, *, now: int, token: str = "", user: str = "", device: str = "") -> None:
         """Revoke a token, or everything of a user (or of one device) that was issued until now.
 
-        Raises ``Invalid`` (list_full) and ``Retryable`` (storage_unavailable).
+        Raises ``Invalid`` (list_full) and what the book raises.
         """
         if len(self._tokens) + len(self._users) >= MAX_REVOCATIONS:
             raise error("list_full", limit=MAX_REVOCATIONS)
         one = Revocation(now, now + KEPT_DAYS * DAY_MS, token, user, device)
+        await self._book.write(one)
+        self.keep(one)
+
+    def keep(self, one: Revocation) -> None:
+        """Have one hold that is in the book.  Twice is once; none takes a later one back."""
+        if one.token:
+            self._tokens[one.token] = one
+        elif self.before(one.user, one.device) < one.time:
+            self._users[one.user, one.device] = one
+        self.on_kept(one)
+
+
+class _File:
+    """A book of one's own.  One write is under way at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = asyncio.Lock()
+
+    def open(self, now: int) -> list[Revocation]:
+        """What holds still, after all else was left out.  Raises ``Unusable``."""
+        try:
+            data = self._path.read_bytes() if self._path.exists() else b""
+            # The last line may be torn: nobody was told that it is done.
+            lines = data.split(b"\n")[:-1]
+            kept = [msgspec.json.decode(line, type=Revocation) for line in lines]
+            newest = {(one.token, one.user, one.device): one for one in kept if one.until > now}
+            kept = list(newest.values())
+            if data:
+                self._rewrite(kept)
+        except (OSError, msgspec.DecodeError, UnicodeError) as problem:
+            reason = f"cannot read {self._path}: {problem}"
+            raise error("directory_unusable", reason, path=str(self._path)) from None
+        return kept
+
+    async def write(self, one: Revocation) -> None:
+        """Append a line."""
         async with self._lock:
             try:
                 await asyncio.to_thread(self._append, msgspec.json.encode(one) + b"\n")
             except OSError as problem:
                 logger.error("a revocation could not be stored", reason=problem.strerror)
                 raise error("storage_unavailable") from None
-            self._keep(one)
-
-    def _keep(self, one: Revocation) -> None:
-        if one.token:
-            self._tokens[one.token] = one
-        else:
-            self._users[one.user, one.device] = one
 
     def _append(self, line: bytes) -> None:
         new = not self._path.exists()
@@ -123,9 +157,8 @@ class Revocations:
         if new:
             _sync_directory(self._path.parent)
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, kept: Sequence[Revocation]) -> None:
         draft = self._path.with_suffix(".new")
-        kept = [*self._tokens.values(), *self._users.values()]
         with draft.open("wb") as file:
             file.writelines(msgspec.json.encode(one) + b"\n" for one in kept)
             file.flush()

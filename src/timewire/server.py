@@ -101,7 +101,9 @@ class Server:
         forget = self._indexer.forget if self._indexer is not None else None
         self._retention = retention(config, store.log, store.messages, clock, forget)
         self._snapshots = Snapshots(Path(config.data), store.checkpoint)
-        self._revocations = Revocations.load(Path(config.data), clock())
+        self._revocations = (
+            shared.revocations if shared else Revocations.load(Path(config.data), clock())
+        )
         self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
         self._policy = gateway_policy(config)
         self._gateway = Gateway(

@@ -20,10 +20,12 @@ from timewire.cluster.gateway import Gateway
 from timewire.cluster.worker import Worker, open_view
 from timewire.config import Config
 from timewire.errors import TimewireError
-from timewire.testing.devices import RawDevice, raw_device
+from timewire.protocol import CloseCode
+from timewire.testing.devices import Closed, RawDevice, raw_device
 from timewire.testing.nats import running_nats
 
 SECRET = "s" * 40
+ADMIN = "a" * 40
 
 
 def config(tmp_path: Path, name: str, url: str, **settings: Any) -> Config:
@@ -204,6 +206,53 @@ async def test_without_nats_a_gateway_serves_what_it_has_and_recovers(
             while frame["type"] != "ack":
                 frame = await alice.ask("send", id="2", to="self:alice", body={"text": "while"})
             assert await status_of(one) == 200
+
+
+async def test_what_is_revoked_at_one_gateway_is_refused_at_all(
+    tmp_path: Path, nats_url: str, names: Names
+) -> None:
+    await init(nats_url, 1, names)
+    token = mint(SECRET, "alice")
+    settings = [config(tmp_path, name, nats_url, admin_key=ADMIN) for name in ("g1", "g2", "g3")]
+    async with working(config(tmp_path, "w1", nats_url), names):
+        async with (
+            gateway(settings[0], names) as one,
+            gateway(settings[1], names) as two,
+            raw_device(two.url) as phone,
+            raw_device(two.url) as bob,
+        ):
+            await phone.hello(token, "phone")
+            await phone.expect("live")
+            await live(bob, "bob")
+            await revoke(one, user="alice")
+            with pytest.raises(Closed) as closed:
+                await phone.next()
+            assert closed.value.code == CloseCode.LOGGED_OUT
+            await refused(two, token)
+            async with raw_device(two.url) as again:
+                await live(again, "alice")
+                # A newer login is not what was revoked; nobody else is concerned.
+                await again.ask("send", id="1", to="self:alice", body={"text": "here"})
+                await bob.ask("send", id="1", to="self:bob", body={"text": "here"})
+        # After restarts, and where nobody had been yet.
+        for one_settings in settings[1:]:
+            async with gateway(one_settings, names) as later:
+                await refused(later, token)
+
+
+async def revoke(one: Gateway, **what: str) -> None:
+    """Have an administrator revoke something."""
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    url = one.url + "/v1/revocations"
+    async with aiohttp.ClientSession() as http, http.post(url, json=what, headers=headers) as done:
+        assert done.status < 300, await done.text()
+
+
+async def refused(one: Gateway, token: str) -> None:
+    """A token is not taken."""
+    async with raw_device(one.url) as device:
+        await device.send("hello", token=token, device="phone")
+        assert (await device.expect("error"))["code"] == "token_revoked"
 
 
 async def status_of(one: Gateway) -> int:

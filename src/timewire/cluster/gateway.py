@@ -22,6 +22,7 @@ from timewire.clock import Clock, wall_clock
 from timewire.cluster.bus import ClusterBus
 from timewire.cluster.forwarder import Forwarder
 from timewire.cluster.replica import Replica
+from timewire.cluster.revoking import common_revocations
 from timewire.cluster.worker import open_view
 from timewire.config import Config
 from timewire.errors import error
@@ -91,7 +92,8 @@ class Gateway:
         if config.search == "on":
             index = await TantivyIndex.open(Path(config.data) / SEARCH)
         store = Replica(self._view, self._forwarder)
-        shared = Shared(self._forwarder, self._bus, PATIENCE_S, self._view.fresh)
+        revocations = await common_revocations(store.log, store.messages, self._bus)
+        shared = Shared(self._forwarder, self._bus, PATIENCE_S, self._view.fresh, revocations)
         self._server = await Server.start(config, store, clock, index, shared=shared)
 
     async def aclose(self) -> None:

@@ -16,13 +16,12 @@ import msgspec
 
 from timewire.errors import CODES, Forbidden, Invalid, NotFound, TimewireError, error
 from timewire.log import MessageLog
-from timewire.model import Draft, Receipt, decode_stored, encode_stored
+from timewire.model import INTERNAL, Draft, Receipt, decode_stored, encode_stored
 from timewire.names import check_id
 from timewire.permits import Outcome
 from timewire.timeline import TimelineStore
 
-REFUSALS: Final = "system:refusals"
-"""Nobody is a member of it, so nobody is sent what it holds."""
+REFUSALS: Final = f"{INTERNAL}refusals"
 
 MAX_REMEMBERED_REFUSALS: Final = 1_000
 """Of these a repeat is told the reason again; of older ones, that the id was used."""

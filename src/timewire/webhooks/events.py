@@ -20,7 +20,7 @@ from timewire.directory import Directory
 from timewire.model import (
     CONTROL_KINDS,
     EVERYBODY,
-    MEDIA_LOG,
+    INTERNAL,
     SELF,
     Stored,
     has_expired,
@@ -109,7 +109,7 @@ class Events:
         What users keep for themselves (read marks, what they hide, whom they block) is not told.
         """
         name, payload = message.conversation, message.payload
-        if name == MEDIA_LOG or not payload or has_expired(payload, now):
+        if name.startswith(INTERNAL) or not payload or has_expired(payload, now):
             return []
         said = _decode_said(payload)
         control = said.kind in CONTROL_KINDS

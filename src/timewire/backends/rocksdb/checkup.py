@@ -46,7 +46,7 @@ from timewire.backends.rocksdb.inbox import STATE_KEY, InboxState, unpack
 from timewire.backends.rocksdb.store import EPOCH_KEY, FORMAT, FORMAT_KEY
 from timewire.checkup import Checkup, Finding, Notes, Told, Weight
 from timewire.errors import TimewireError, error
-from timewire.model import CONTROL_KINDS, EDITED, MAX_SEQ, Seq, StoredBody, decode_stored
+from timewire.model import CONTROL_KINDS, EDITED, INTERNAL, MAX_SEQ, Seq, StoredBody, decode_stored
 
 CACHE_BYTES: Final = 32 << 20
 BATCH_KEYS: Final = 1000
@@ -224,6 +224,7 @@ class _Examination:
     def _check_said(self, name: str, seq: Seq, time: int, stored: StoredBody) -> None:
         """What should be left of nothing by now; acts on groups say nothing."""
         says = stored.kind not in CONTROL_KINDS or stored.kind == EDITED
+        says = says and not name.startswith(INTERNAL)
         if says and time < self._oldest:
             self._find("retention", f"message {seq} of {name} is older than what is kept")
         if self._erased and stored.sender == self._erased and says:
