@@ -17,6 +17,7 @@ from timewire.model import (
     MAX_SEQ,
     Appointed,
     Banned,
+    Blocked,
     Change,
     Created,
     Draft,
@@ -28,6 +29,7 @@ from timewire.model import (
     Read,
     Receipt,
     Seq,
+    Settings,
     StoredBody,
     Updated,
     decode_message,
@@ -562,6 +564,23 @@ async def test_owners_and_admins_see_who_is_banned(archive: Archive) -> None:
     assert page == BanPage("b", "team", ["fay"], False)
     assert (await archive.refused("bob", ListBans("b", "team", limit=1))).code == "not_admin"
     assert (await archive.refused("eve", ListBans("b", "team", limit=1))).code == "not_member"
+
+
+async def test_one_sees_whom_one_blocks_and_what_one_has_set(archive: Archive) -> None:
+    page = await archive.queries.answer("alice", ListBans("b", "self:alice", limit=2))
+    assert page == BanPage("b", "self:alice", [], False)
+    await archive.change("self:alice", Created("self", ["alice"]))
+    for user in ("eve", "dan", "fay"):
+        await archive.change("self:alice", Blocked(user))
+    page = await archive.queries.answer("alice", ListBans("b", "self:alice", limit=2))
+    assert page == BanPage("b", "self:alice", ["dan", "eve"], True)
+    page = await archive.queries.answer("alice", ListBans("b", "self:alice", "eve", 2))
+    assert page == BanPage("b", "self:alice", ["fay"], False)
+    assert (await archive.refused("bob", ListBans("b", "self:alice", limit=1))).code == "not_member"
+    for visibility in ("all", "nobody"):
+        await archive.change("self:alice", Settings(visibility))
+        [state], _ = await archive.conversations("alice")
+        assert (state.conversation, state.presence) == ("self:alice", visibility)
 
 
 async def test_nothing_is_counted_in_rooms(archive: Archive) -> None:

@@ -40,7 +40,7 @@ class ListMembers(Frame, tag="members"):
 class ListBans(Frame, tag="bans"):
     """Who may not be a member of a group, by name, past ``after``.  For owners and admins.
 
-    Answer: ``ban_page``.
+    Of one's own conversation: whom one blocks.  Answer: ``ban_page``.
     """
 
     id: Id

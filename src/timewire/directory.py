@@ -100,6 +100,10 @@ class Directory(Protocol):
         """Whether the user takes no messages from the other one."""
         ...
 
+    async def blocked(self, user: str, *, after: str = "", limit: int = 100) -> list[str]:
+        """From whom the user takes no messages, past ``after``, in byte order."""
+        ...
+
     async def settings(self, user: str) -> Settings:
         """What the user has set."""
         ...

@@ -16,7 +16,7 @@ import msgspec
 from timewire.asking import Query
 from timewire.commands import Command, Frame, Id
 from timewire.errors import TimewireError
-from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq
+from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq, Visibility
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
@@ -219,7 +219,7 @@ class ConversationState(msgspec.Struct, frozen=True):
 
     ``unread`` does not count one's own messages; ``mentioned``: how many of them speak to one.
     ``pins``: SeqIds of pinned messages.  ``muted``: one may not say anything until then.  In rooms
-    nothing is counted.
+    nothing is counted.  ``presence``: in one's own conversation, who may see whether one is online.
     """
 
     conversation: str
@@ -236,6 +236,7 @@ class ConversationState(msgspec.Struct, frozen=True):
     pins: list[Seq] = []
     muted: int = 0
     mention_all: Inviters = "members"
+    presence: Visibility = "all"
 
 
 class ConversationPage(Frame, tag="conversation_page"):

@@ -17,6 +17,7 @@ from timewire.conversation import Conversation
 from timewire.directory import Directory, Membership
 from timewire.errors import error
 from timewire.model import (
+    SELF,
     Entry,
     Seq,
     Window,
@@ -174,7 +175,7 @@ class Queries:
         self, user: str, mine: Membership, conversation: Conversation, newest: list[Entry]
     ) -> ConversationState:
         # Nobody reads all of a room.
-        room = conversation.kind == "room"
+        room, own = conversation.kind == "room", conversation.kind == "self"
         count = Count(0, 0) if room else await self._unread.count(user, mine)
         head = message_head(conversation.name)
         return ConversationState(
@@ -192,6 +193,7 @@ class Queries:
             conversation.pins.copy(),
             conversation.muted.get(user, 0),
             conversation.mention_all,
+            (await self._directory.settings(user)).presence if own else "all",
         )
 
     async def _members(self, user: str, query: ListMembers) -> MemberPage:
@@ -212,6 +214,11 @@ class Queries:
         )
 
     async def _bans(self, user: str, query: ListBans) -> BanPage:
+        if query.conversation == SELF + user:
+            wanted = query.limit + 1
+            blocked = await self._directory.blocked(user, after=query.after, limit=wanted)
+            more = len(blocked) > query.limit
+            return BanPage(query.id, query.conversation, blocked[: query.limit], more)
         conversation = await self._conversation_of(user, query.conversation)
         check_staff(conversation, user)
         page = nsmallest(query.limit + 1, (u for u in conversation.banned if u > query.after))

@@ -179,3 +179,17 @@ async def test_an_unread_mention_stands_out(sit: Sit) -> None:
     await alice.say("hello @bob, are you there?")
     await expect(row.locator(".badge.mention")).to_have_attribute("title", "1 mention")
     await expect(row.locator(".badge").last).to_have_attribute("title", "1 unread")
+
+
+async def test_the_list_shows_what_was_said_last_whatever_came_of_it(
+    sit: Sit, server: ServerProcess
+) -> None:
+    async with timewire.connect(server.url, server.token("bob"), device="script") as bob:
+        to = bob.direct("alice")
+        said = await bob.send(to, "worth a heart")
+        await bob.react(to, said.seq, "♥")
+        alice = await sit("alice")
+        preview = alice.page.locator("button.conversation", has_text="bob").locator(".preview")
+        await expect(preview).to_have_text("worth a heart")
+        await bob.recall(to, said.seq)
+        await expect(preview).to_have_text("This message was taken back.")

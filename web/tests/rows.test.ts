@@ -38,7 +38,8 @@ test("each day begins with its date", () => {
 });
 
 test("what is on its way comes last", () => {
-  const waiting = { id: "x", conversation: "team", kind: "text", body: {}, reply: 0, time: NOON };
+  const said = { conversation: "team", kind: "text", body: {}, reply: 0, mentions: [] };
+  const waiting = { id: "x", time: NOON, ...said };
   const rows = rowsOf([message(1, "alice", NOON)], [waiting], "alice");
   expect(rows.map(({ key, head }) => [key, head])).toEqual([
     [1, true],

@@ -249,7 +249,10 @@ export class Client extends Acts {
     return queries.all(queries.members(this.#asking, conversation));
   }
 
-  /** Who may not be a member of a group that one is an owner or admin of, by name. */
+  /**
+   * Who may not be a member of a group that one is an owner or admin of, by name. Of one's own
+   * conversation (`self:`): whom one blocks.
+   */
   banned(conversation: string): Promise<string[]> {
     return queries.all(queries.bans(this.#asking, conversation));
   }

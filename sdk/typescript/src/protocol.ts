@@ -308,7 +308,7 @@ export interface ListMembers {
 /**
  * Who may not be a member of a group, by name, past `after`.  For owners and admins.
  *
- * Answer: `ban_page`.
+ * Of one's own conversation: whom one blocks.  Answer: `ban_page`.
  */
 export interface ListBans {
   readonly type: "bans";
@@ -687,7 +687,7 @@ export interface Limits {
  *
  * `unread` does not count one's own messages; `mentioned`: how many of them speak to one.
  * `pins`: SeqIds of pinned messages.  `muted`: one may not say anything until then.  In rooms
- * nothing is counted.
+ * nothing is counted.  `presence`: in one's own conversation, who may see whether one is online.
  */
 export interface ConversationState {
   readonly conversation: string;
@@ -704,6 +704,7 @@ export interface ConversationState {
   readonly pins: readonly number[];
   readonly muted: number;
   readonly mention_all: Inviters;
+  readonly presence: Visibility;
 }
 
 /**
@@ -1068,7 +1069,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   pong: [{ id: "", time: 0 }],
   Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
   Media: [{ width: 0, height: 0 }],
-  ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0, mention_all: "members" }, { last: "Message" }],
+  ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0, mention_all: "members", presence: "all" }, { last: "Message" }],
   SearchHit: [{}, { message: "Message" }],
 };
 

@@ -279,7 +279,10 @@ class Client(Acts):
         return [one async for one in queries.members(self._driver.ask, conversation)]
 
     async def banned(self, conversation: str) -> list[str]:
-        """Who may not be a member of a group that one is an owner or admin of, by name."""
+        """Who may not be a member of a group that one is an owner or admin of, by name.
+
+        Of one's own conversation (``self:``): whom one blocks.
+        """
         return [one async for one in queries.bans(self._driver.ask, conversation)]
 
     async def read_by(self, conversation: str, seq: Seq) -> list[str]:

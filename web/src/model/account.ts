@@ -38,8 +38,9 @@ export class Account {
   readonly client = signal<Client | undefined>(undefined);
   readonly #client = () => this.client.value;
   readonly user: string;
+  readonly device: string;
   readonly conversations: Conversations;
-  readonly outbox = new Outbox();
+  readonly outbox: Outbox;
   readonly people = new People(this.#client);
   readonly reads = new Reads(this.#client);
   readonly pictures = new Pictures(this.#client);
@@ -59,7 +60,9 @@ export class Account {
     private readonly tokens: () => string | Promise<string>,
   ) {
     this.user = credentials.user;
+    this.device = credentials.device;
     this.conversations = new Conversations(this.user, this.#client);
+    this.outbox = new Outbox(this.user);
   }
 
   /** Connect, and follow what happens until `close`. */
@@ -73,7 +76,7 @@ export class Account {
       if (this.#closed) return client.close();
       this.client.value = client;
       this.show(this.shown.value);
-      await this.#restore(client);
+      await this.restore();
       this.#follow(client);
       for await (const event of client.events()) this.#happened(event);
     } catch (failure) {
@@ -88,6 +91,14 @@ export class Account {
     this.link.value = "ended";
     await this.client.value?.close();
     this.pictures.close();
+    this.outbox.close();
+  }
+
+  /** Whether a conversation is the user's, as far as is known here. */
+  has(conversation: string): boolean {
+    const [kind, ...users] = conversation.split(":");
+    if (kind === "direct" || kind === "self") return users.includes(this.user);
+    return this.conversations.get(conversation) !== undefined;
   }
 
   // -- what the user does -------------------------------------------------------------------------
@@ -110,8 +121,9 @@ export class Account {
     const client = this.client.value;
     if (!client) return;
     const posted = client.post(conversation, body, { kind, ...given(options) });
-    const { reply = 0 } = options;
-    this.outbox.add({ id: posted.id, conversation, kind, body, reply, time: Date.now() });
+    const { reply = 0, mentions = [] } = options;
+    const time = Date.now();
+    this.outbox.add({ id: posted.id, conversation, kind, body, reply, mentions, time });
   }
 
   /** The user has seen a conversation up to a SeqId. */
@@ -132,11 +144,13 @@ export class Account {
 
   // -- what happens -------------------------------------------------------------------------------
 
-  async #restore(client: Client): Promise<void> {
-    for (const command of await client.pending()) {
+  /** Show what waits: from before a reload, or said in another tab. */
+  async restore(): Promise<void> {
+    for (const command of (await this.client.value?.pending()) ?? []) {
       if (command.type !== "send") continue;
-      const { id, to: conversation, kind = "text", body, reply = 0, sent } = command;
-      this.outbox.add({ id, conversation, kind, body, reply, time: sent ?? Date.now() });
+      const { id, to: conversation, kind = "text", body, reply = 0, mentions = [], sent } = command;
+      const time = sent ?? Date.now();
+      this.outbox.add({ id, conversation, kind, body, reply, mentions, time });
     }
   }
 
@@ -150,6 +164,7 @@ export class Account {
   #live(): void {
     this.link.value = "live";
     this.conversations.reload();
+    void this.people.loadBlocked(this.user).catch(() => undefined);
   }
 
   #happened(event: Event): void {
@@ -188,6 +203,8 @@ export class Account {
     if (read) this.conversations.read(read.conversation, read.seq);
     const hidden = control(message, "hidden");
     if (hidden) this.#timelines.get(hidden.conversation)?.hide(hidden.seq);
+    const blocked = control(message, "blocked");
+    if (blocked) this.people.block(blocked.user, blocked.on ?? true);
     const isMembership = ["members", "role", "banned", "muted"].includes(message.kind);
     if (isMembership && this.people.rosters.value.has(conversation)) {
       void this.people.load(conversation).catch(() => undefined);

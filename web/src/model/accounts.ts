@@ -4,7 +4,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { Account, type Credentials, storeOf } from "./account";
 import { demoToken } from "./demo";
 import { randomName } from "./random";
-import { forget, recall, save } from "./saved";
+import { elsewhere, forget, recall, save } from "./saved";
 
 export const accounts = signal<readonly Account[]>([]);
 const chosen = signal(recall<string>("current") ?? "");
@@ -19,6 +19,22 @@ export const adding = signal(false);
 export function resume(): void {
   accounts.value = saved().map(start);
   effect(() => save("current", current.value?.user));
+  elsewhere("accounts", follow);
+}
+
+/** Another tab has logged an account in or out. */
+function follow(): void {
+  const all = saved();
+  const kept = accounts.value.filter((one) => all.some(({ user }) => user === one.user));
+  for (const gone of accounts.value) if (!kept.includes(gone)) void gone.close();
+  const added = all.filter(({ user }) => !kept.some((one) => one.user === user));
+  accounts.value = [...kept, ...added.map(start)];
+}
+
+/** The account that a conversation is open to: the one that is looked at, if it can be. */
+export function home(conversation: string): Account | undefined {
+  const having = accounts.value.filter((account) => account.has(conversation));
+  return having.find((account) => account === current.value) ?? having[0];
 }
 
 /** Look at another account. */
@@ -30,7 +46,7 @@ export function choose(user: string): void {
 export function logIn(token: string, demo = false): void {
   const { user, device } = claims(token);
   const known = saved().find((one) => one.user === user);
-  const name = device ?? known?.device ?? `web-${randomName()}`;
+  const name = device ?? known?.device ?? `${browser()}-${randomName().slice(0, 8)}`;
   const credentials = { user, device: name, token, demo };
   const old = accounts.value.find((account) => account.user === user);
   void old?.close();
@@ -50,6 +66,7 @@ export async function logOut(account: Account): Promise<void> {
   await account.close();
   forget(`list:${account.user}`);
   forget(`draft:${account.user}:`);
+  forget(`refused:${account.user}`);
   indexedDB.deleteDatabase(`timewire:${storeOf(account.user)}`);
 }
 
@@ -61,6 +78,15 @@ function start(credentials: Credentials): Account {
   const account = new Account(credentials, () => demoToken(credentials.user));
   void account.run();
   return account;
+}
+
+/** What this browser is called, for a user to know the device by. */
+function browser(): string {
+  const { userAgent } = navigator;
+  const known = ["Firefox", "Edg", "OPR", "Chrome", "Safari"].find((one) =>
+    userAgent.includes(one),
+  );
+  return { Edg: "edge", OPR: "opera" }[known ?? ""] ?? known?.toLowerCase() ?? "web";
 }
 
 /** What a token says of itself. Throws when it is none. */

@@ -2,16 +2,20 @@
 
 import { computed, signal } from "@preact/signals";
 import type { Client, ConversationState, Message } from "@timewire/client";
-import { isSaid } from "./messages";
+import { isRow, isSaid } from "./messages";
 import { recall, save } from "./saved";
 
 /** Conversations that are kept for a start without network. */
 const MAX_KEPT_CONVERSATIONS = 200;
+/** Conversations whose newest messages say nothing, and in which something is looked for. */
+const MAX_LOOKED_BACK = 30;
+/** So many messages back. */
+const LOOK_BACK_MESSAGES = 20;
 /** After a change that only the server can count: so long until it is asked. */
 const RELOAD_MS = 400;
 
 /** Kinds of messages that say nothing about the list. */
-const IRRELEVANT = ["edited", "reaction", "hidden", "uploaded", "swept", "settings", "blocked"];
+const IRRELEVANT = ["edited", "reaction", "hidden", "uploaded", "swept", "blocked"];
 
 type States = ReadonlyMap<string, ConversationState>;
 
@@ -53,7 +57,21 @@ export class Conversations {
       states.map((state) => [state.conversation, ahead(state, known.get(state.conversation))]),
     );
     this.loaded.value = true;
+    void this.#lookBack(states).catch(() => undefined);
     save(this.#name, this.sorted.value.slice(0, MAX_KEPT_CONVERSATIONS));
+  }
+
+  /** Where the newest message says nothing to read, such as a reaction, find the one that does. */
+  async #lookBack(states: readonly ConversationState[]): Promise<void> {
+    const silent = states.filter(({ kind, last }) => kind !== "self" && last && !isRow(last));
+    const newestFirst = silent.sort((one, other) => newest(other) - newest(one));
+    for (const { conversation } of newestFirst.slice(0, MAX_LOOKED_BACK)) {
+      const page = await this.client()?.history(conversation, { limit: LOOK_BACK_MESSAGES });
+      const row = page?.messages.find(isRow);
+      const state = this.get(conversation);
+      const isNewer = state?.last && isRow(state.last) && state.last.seq > (row?.seq ?? 0);
+      if (row && state && !isNewer) this.#put({ ...state, last: row });
+    }
   }
 
   /** Ask the server soon. */
@@ -97,6 +115,7 @@ export class Conversations {
     const kind = conversation.startsWith("self:") ? "self" : "direct";
     const none = { title: "", read: 0, unread: 0, last: null, mentioned: 0, pins: [], muted: 0 };
     const rest = {
+      presence: "all",
       role: "member",
       history: "joined",
       invite: "members",
@@ -128,5 +147,7 @@ function ahead(told: ConversationState, known: ConversationState | undefined): C
   if (!known) return told;
   const read = Math.max(told.read, known.read);
   const all = read >= newest(told) ? { unread: 0, mentioned: 0 } : {};
-  return { ...told, read, ...all };
+  // What is known to read stays in sight until something newer to read is known.
+  const shown = told.last && !isRow(told.last) && known.last && isRow(known.last);
+  return { ...told, read, ...all, ...(shown ? { last: known.last } : {}) };
 }

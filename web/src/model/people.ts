@@ -21,6 +21,8 @@ export class People {
   readonly typing = signal<ReadonlyMap<string, readonly string[]>>(new Map());
   readonly presence = signal<ReadonlyMap<string, Presence>>(new Map());
   readonly rosters = signal<ReadonlyMap<string, readonly Member[]>>(new Map());
+  /** From whom the user takes no messages, by name. */
+  readonly blocked = signal<readonly string[]>([]);
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #watched = "";
 
@@ -72,6 +74,18 @@ export class People {
     if (!roster) return;
     const kept = [...this.rosters.value].filter(([name]) => name !== conversation);
     this.rosters.value = new Map([...kept, [conversation, roster] as const].slice(-MAX_ROSTERS));
+  }
+
+  /** Read whom the user blocks. */
+  async loadBlocked(user: string): Promise<void> {
+    const blocked = await this.client()?.banned(`self:${user}`);
+    if (blocked) this.blocked.value = blocked;
+  }
+
+  /** The user has blocked somebody, on whichever device, or lets them speak again. */
+  block(user: string, on: boolean): void {
+    const others = this.blocked.value.filter((one) => one !== user);
+    this.blocked.value = on ? [...others, user].sort() : others;
   }
 
   #type(conversation: string, users: readonly string[]): void {

@@ -7,14 +7,19 @@ const PREFIX = "/c/";
 /** The conversation that the address names; "" for none. */
 export const place = signal(here());
 
+/** Whether the address was given from outside: by a link, or the browser's own buttons. */
+export const linked = signal(true);
+
 /** Go to a conversation. */
 export function go(conversation: string): void {
   const path = conversation ? PREFIX + encodeURIComponent(conversation) : "/";
   if (path !== location.pathname) history.pushState(null, "", path);
+  linked.value = false;
   place.value = conversation;
 }
 
 addEventListener("popstate", () => {
+  linked.value = true;
   place.value = here();
 });
 

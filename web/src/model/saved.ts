@@ -22,6 +22,17 @@ export function save(name: string, value: unknown): void {
   }
 }
 
+/** Be told when another tab has saved or forgotten a value whose name begins so. */
+export function elsewhere(beginning: string, told: (name: string) => void): () => void {
+  const heard = ({ key, storageArea }: StorageEvent) => {
+    if (storageArea === localStorage && key?.startsWith(PREFIX + beginning)) {
+      told(key.slice(PREFIX.length));
+    }
+  };
+  addEventListener("storage", heard);
+  return () => removeEventListener("storage", heard);
+}
+
 /** Forget all values whose names begin so. */
 export function forget(beginning: string): void {
   for (const key of Object.keys(localStorage)) {

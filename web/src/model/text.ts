@@ -9,7 +9,7 @@ export interface Piece {
 
 const SAFE_PROTOCOLS = ["http:", "https:", "mailto:"];
 const LINK =
-  /(?<![\w:/.-])(?:https?:\/\/|mailto:)[^\s<>"'`]+|(?<![^\s(（])@[^\s@:/,.!?()，。！？（）]+/giu;
+  /(?<![\w:/.-])(?:https?:\/\/|mailto:)[^\s<>"'`]+|(?<![^\s(（])@[^\s@:/,.!?()，。！？（）]+(?:\.[^\s@:/,.!?()，。！？（）]+)*/giu;
 /** What ends a sentence rather than a link. */
 const TAIL = /[.,;:!?)\]}，。；：！？）】」]+$/u;
 

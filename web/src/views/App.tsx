@@ -2,8 +2,8 @@
 
 import { useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { accounts, adding, choose, current } from "../model/accounts";
-import { go, place } from "../model/place";
+import { accounts, adding, choose, current, home } from "../model/accounts";
+import { go, linked, place } from "../model/place";
 import { language, say } from "../words";
 import { Announcer } from "./Announcer";
 import { Chat } from "./Chat";
@@ -19,6 +19,11 @@ export function App() {
     current.value?.show(place.value);
   });
   useSignalEffect(() => {
+    // A link opens where its conversation is, which may be known only a little later.
+    const owner = linked.value && place.value ? home(place.value) : undefined;
+    if (owner) choose(owner.user);
+  });
+  useSignalEffect(() => {
     const unread = accounts.value.reduce((sum, one) => sum + one.conversations.unread.value, 0);
     document.title = unread ? `(${unread}) ${say("app")}` : say("app");
   });
@@ -29,8 +34,15 @@ export function App() {
         document.getElementById("filter")?.focus();
       }
     };
+    const looked = () => {
+      for (const one of accounts.value) void one.restore().catch(() => undefined);
+    };
     addEventListener("keydown", key);
-    return () => removeEventListener("keydown", key);
+    addEventListener("focus", looked);
+    return () => {
+      removeEventListener("keydown", key);
+      removeEventListener("focus", looked);
+    };
   }, []);
   if (!account || adding.value) return <Login key={language.value} />;
   return (

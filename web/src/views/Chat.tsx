@@ -14,7 +14,9 @@ import { DateJump } from "./DateJump";
 import { GroupPanel } from "./GroupPanel";
 import { History } from "./History";
 import { partner, titleOf } from "./names";
-import { Avatar, IconButton, Name } from "./parts";
+import { PersonPanel } from "./PersonPanel";
+import { Pins } from "./Pins";
+import { Avatar, IconButton, type IconName, Name } from "./parts";
 
 /** How often it is asked who has read what, beside the moments when that is likely to change. */
 const READERS_MS = 10_000;
@@ -41,12 +43,22 @@ function Open({ account, timeline }: Props) {
   const { conversation } = timeline;
   const task = useSignal<Task | undefined>(undefined);
   const chosen = useSignal<Chosen | undefined>(undefined);
-  const panel = useSignal<"" | "group" | "date">("");
+  const panel = useSignal<"" | "group" | "date" | "pins" | "person">("");
   const state = account.conversations.get(conversation);
   const title = titleOf(account.user, conversation, state);
+  const other = partner(account.user, conversation);
   const close = () => {
     panel.value = "";
   };
+  const opens = (icon: IconName, label: string, what: typeof panel.value) => (
+    <IconButton
+      icon={icon}
+      label={label}
+      onClick={() => {
+        panel.value = what;
+      }}
+    />
+  );
   useReaders(account, timeline);
   useEffect(() => {
     if (state?.kind === "group") void account.people.load(conversation).catch(() => undefined);
@@ -62,22 +74,10 @@ function Open({ account, timeline }: Props) {
           </h2>
           <Presence account={account} conversation={conversation} />
         </div>
-        <IconButton
-          icon="calendar"
-          label={say("history.date")}
-          onClick={() => {
-            panel.value = "date";
-          }}
-        />
-        {state?.kind === "group" && (
-          <IconButton
-            icon="people"
-            label={say("group")}
-            onClick={() => {
-              panel.value = "group";
-            }}
-          />
-        )}
+        {state && state.pins.length > 0 && opens("pin", say("pins"), "pins")}
+        {opens("calendar", say("history.date"), "date")}
+        {state?.kind === "group" && opens("people", say("group"), "group")}
+        {other && opens("person", say("person", { user: other }), "person")}
       </header>
       <History
         account={account}
@@ -92,6 +92,8 @@ function Open({ account, timeline }: Props) {
       {panel.value === "group" && state && (
         <GroupPanel account={account} state={state} onClose={close} />
       )}
+      {panel.value === "pins" && <Pins account={account} timeline={timeline} onClose={close} />}
+      {panel.value === "person" && <PersonPanel account={account} user={other} onClose={close} />}
       {panel.value === "date" && <DateJump account={account} timeline={timeline} onClose={close} />}
     </section>
   );
@@ -123,6 +125,9 @@ function Presence({ account, conversation }: { account: Account; conversation: s
   if (state?.kind === "group") {
     const roster = account.people.rosters.value.get(conversation);
     return <p class="sub">{roster && say("members", { count: roster.length })}</p>;
+  }
+  if (account.people.blocked.value.includes(other)) {
+    return <p class="sub">{say("person.isblocked")}</p>;
   }
   const known = account.people.presence.value.get(other);
   if (!known) return <p class="sub" />;

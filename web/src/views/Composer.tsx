@@ -4,13 +4,14 @@ import type { Signal } from "@preact/signals";
 import type { Message } from "@timewire/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Account } from "../model/account";
-import { draftOf, keepDraft } from "../model/drafts";
+import { draftOf, keepDraft, othersDrafts } from "../model/drafts";
 import { isSaid, textOf } from "../model/messages";
 import { mentions } from "../model/text";
 import type { Timeline } from "../model/timeline";
 import { moment, say } from "../words";
 import { Files, useFiles } from "./Files";
-import { summary } from "./names";
+import { MentionList, mentionProps, useMention } from "./Mention";
+import { partner, summary } from "./names";
 import { Icon, IconButton } from "./parts";
 
 const MAX_ROWS_PX = 200;
@@ -43,6 +44,12 @@ export function Composer({ account, conversation, task, newest }: Props) {
     setText(said);
     if (task.value?.kind !== "edit") keepDraft(user, conversation, said);
   };
+  const names = speakable(account, conversation);
+  const mention = useMention(area, text, names, write);
+  useEffect(() => {
+    // What is begun in one tab goes on in the other.
+    if (task.value?.kind !== "edit") setText(draftOf(user, conversation));
+  }, [othersDrafts.value]);
   useEffect(() => {
     if (doing?.kind === "edit") setText(textOf(doing.message));
     area.current?.focus();
@@ -67,7 +74,6 @@ export function Composer({ account, conversation, task, newest }: Props) {
       if (said) client.edit(conversation, doing.message.seq, { ...doing.message.body, text: said });
       return done();
     }
-    const roster = account.people.rosters.value.get(conversation)?.map(({ name }) => name) ?? [];
     const reply = doing?.kind === "reply" ? { reply: doing.message.seq } : {};
     if (files.all.length) void files.send(said, reply);
     else
@@ -75,12 +81,13 @@ export function Composer({ account, conversation, task, newest }: Props) {
         conversation,
         "text",
         { text: said },
-        { ...reply, mentions: mentions(said, roster) },
+        { ...reply, mentions: mentions(said, names) },
       );
     done();
     void newest.toNewest();
   };
   const key = (event: KeyboardEvent) => {
+    if (mention.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       submit();
@@ -98,6 +105,7 @@ export function Composer({ account, conversation, task, newest }: Props) {
   };
   const input = (said: string) => {
     write(said);
+    mention.look();
     if (said && Date.now() - typed.current > TYPING_MS && doing?.kind !== "edit") {
       typed.current = Date.now();
       account.client.value?.typing(conversation);
@@ -129,6 +137,7 @@ export function Composer({ account, conversation, task, newest }: Props) {
         </div>
       )}
       <Files files={files} />
+      <MentionList of={mention} />
       <div class="line">
         <label class="iconbutton" title={say("compose.attach")}>
           <Icon of="clip" />
@@ -152,6 +161,12 @@ export function Composer({ account, conversation, task, newest }: Props) {
           value={text}
           onInput={(event) => input(event.currentTarget.value)}
           onKeyDown={key}
+          onKeyUp={(event) =>
+            event.key.startsWith("Arrow") && !mention.options.length && mention.look()
+          }
+          onClick={mention.look}
+          onBlur={mention.hide}
+          {...mentionProps(mention)}
           onPaste={(event) => {
             const pasted = [...(event.clipboardData?.files ?? [])];
             if (pasted.length) event.preventDefault();
@@ -164,4 +179,14 @@ export function Composer({ account, conversation, task, newest }: Props) {
       </div>
     </form>
   );
+}
+
+/** Who can be spoken to with `@` here. */
+function speakable(account: Account, conversation: string): readonly string[] {
+  const state = account.conversations.get(conversation);
+  const roster = account.people.rosters.value.get(conversation) ?? [];
+  const others = roster.map(({ name }) => name).filter((name) => name !== account.user);
+  if (state?.kind !== "group") return [partner(account.user, conversation)].filter(Boolean);
+  const mayAll = state.mention_all === "members" || state.role !== "member";
+  return mayAll ? [...others, "all"] : others;
 }

@@ -5,6 +5,7 @@ import { current, logOut } from "../model/accounts";
 import { go } from "../model/place";
 import { LANGUAGES, type Language, language, say, speak } from "../words";
 import { IconButton, Modal, Name } from "./parts";
+import { Settings } from "./Settings";
 import { dress, THEMES, type Theme, theme } from "./theme";
 
 export function Menu() {
@@ -46,6 +47,7 @@ export function Menu() {
               ))}
             </select>
           </label>
+          <Settings account={account} />
           <button
             type="button"
             class="danger"

@@ -199,10 +199,10 @@ interface OnItsWayProps {
 }
 
 function OnItsWay({ account, timeline, waiting, row }: OnItsWayProps) {
-  const { id, conversation, kind, body, reply, fault } = waiting;
+  const { id, conversation, kind, body, reply, mentions, fault } = waiting;
   const again = () => {
     account.outbox.remove(id);
-    account.send(conversation, kind, body, { reply });
+    account.send(conversation, kind, body, { reply, mentions });
   };
   const text = textOf({ body });
   return (
@@ -213,7 +213,7 @@ function OnItsWay({ account, timeline, waiting, row }: OnItsWayProps) {
         {text ? <Text of={text} /> : <p class="text">{String(body.name ?? kind)}</p>}
         {fault && (
           <p class="fault" role="alert">
-            {say("message.failed", { reason: fault.message })}{" "}
+            {say("message.failed", { reason: fault })}{" "}
             <button type="button" onClick={again}>
               {say("retry")}
             </button>

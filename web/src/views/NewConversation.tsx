@@ -53,7 +53,7 @@ export function NewConversation({ account, onClose }: Props) {
         <h3>{say("new.direct")}</h3>
         <label>
           {say("new.user")}
-          <input name="user" required autocomplete="off" spellcheck={false} />
+          <input name="user" data-first required autocomplete="off" spellcheck={false} />
         </label>
         <button type="submit" class="primary">
           {say("new.start")}

@@ -38,13 +38,17 @@ const PATHS = {
   people:
     "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM3 20c0-4 3-6 6-6s6 2 6 6M16 5a3 3 0 010 6M17 14c3 0 4 3 4 6",
   calendar: "M4 6h16v14H4zM4 10h16M8 3v4M16 3v4",
+  pin: "M9 4h6l-1 7 4 3v2H6v-2l4-3zM12 16v5",
+  person: "M12 11a4 4 0 100-8 4 4 0 000 8zM4 21c0-4.500 3.500-7 8-7s8 2.500 8 7",
   close: "M6 6l12 12M18 6L6 18",
   down: "M12 5v14M6 13l6 6 6-6",
   menu: "M4 7h16M4 12h16M4 17h16",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
 } as const;
 
-export function Icon({ of }: { readonly of: keyof typeof PATHS }) {
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ of }: { readonly of: IconName }) {
   return (
     <svg class="icon" viewBox="0 0 24 24" aria-hidden="true">
       <path d={PATHS[of]} />
@@ -53,7 +57,7 @@ export function Icon({ of }: { readonly of: keyof typeof PATHS }) {
 }
 
 interface ButtonProps {
-  readonly icon: keyof typeof PATHS;
+  readonly icon: IconName;
   readonly label: string;
   readonly onClick: (event: MouseEvent) => void;
   readonly pressed?: boolean;
@@ -92,6 +96,8 @@ export function Modal({ label, onClose, children, at }: ModalProps) {
     if (!shown) return;
     const before = document.activeElement as HTMLElement | null;
     shown.showModal();
+    // Where one writes first, else the dialog itself: not the button that closes it.
+    (shown.querySelector<HTMLElement>("[data-first]") ?? shown).focus();
     if (at) {
       const { width, height } = shown.getBoundingClientRect();
       shown.style.left = `${Math.max(8, Math.min(at.x, innerWidth - width - 8))}px`;
@@ -108,6 +114,7 @@ export function Modal({ label, onClose, children, at }: ModalProps) {
       ref={dialog}
       class={at ? "popup" : "modal"}
       aria-label={label}
+      tabIndex={-1}
       onCancel={onClose}
       onClick={(event) => event.target === dialog.current && onClose()}
     >

@@ -99,6 +99,10 @@ class MemoryDirectory:
     async def blocks(self, user: str, other: str) -> bool:
         return (user, other) in self._blocks
 
+    async def blocked(self, user: str, *, after: str = "", limit: int = 100) -> list[str]:
+        others = sorted(other for one, other in self._blocks if one == user and other > after)
+        return others[:limit]
+
     async def settings(self, user: str) -> Settings:
         return self._settings.get(user, Settings())
 

@@ -161,6 +161,12 @@ class RocksDirectory:
     async def blocks(self, user: str, other: str) -> bool:
         return self._has_block(user, other)
 
+    async def blocked(self, user: str, *, after: str = "", limit: int = 100) -> list[str]:
+        start = _pair(b"b", user, "")
+        past = start + after.encode() + b"\0"
+        keys = self._family().forward_keys(past if after else start, _end(start))
+        return [key[len(start) :].decode() for key in islice(keys, limit)]
+
     async def settings(self, user: str) -> Settings:
         stored = self._family().get(b"s" + user.encode())
         return Settings() if stored is None else _decode_settings(stored)

@@ -328,7 +328,13 @@ class ConversationChangeContract(Contract[StoresPlace]):
         assert not await store.directory.blocks("bob", "alice")
         assert (await known(store, "direct:alice:bob")).banned == {"bob"}
         assert (await known(store, "direct:alice:carol")).banned == {"carol"}
+        assert await store.directory.blocked("alice") == ["bob", "carol"]
+        assert await store.directory.blocked("alice", limit=1) == ["bob"]
+        assert await store.directory.blocked("alice", after="bob") == ["carol"]
+        assert await store.directory.blocked("bob") == []
+        assert await store.directory.blocked("al") == []
         await change(store, "self:alice", Blocked("bob", on=False))
+        assert await store.directory.blocked("alice") == ["carol"]
         assert not await store.directory.blocks("alice", "bob")
         assert (await known(store, "direct:alice:bob")).banned == set()
 
