@@ -13,8 +13,11 @@ IF_NODE := $(if $(shell command -v npm),web)
 # Processes for the parallel part of the tests; 0 runs everything in one process.
 JOBS ?= 2
 
+# How long `make soak` hurts a server, besides its other parts.
+SOAK_MINUTES ?= 10
+
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium test check format demo demo-cluster screenshots web-trace bench bench-check serve soak lock clean
+.PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -54,9 +57,16 @@ chromium:
 	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 chromium >/dev/null; } || { \
 	  echo "The tests of the web client need Chromium: apt-get install chromium" >&2; exit 1; }
 
+# Debian's libfaketime lets a server's clock jump; without it there is one fault less.
+faketime:
+	@command -v faketime >/dev/null || { \
+	  test "$$(id -u)" -eq 0 && apt-get update --quiet=2 && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 faketime >/dev/null; } || \
+	  echo "No clock will jump: apt-get install faketime" >&2
+
 # Tests marked `serial` measure time or want the machine for themselves: they run
 # after the others, alone. Exit status 5 of pytest means that there are none.
-test: setup web chromium ## all tests
+test: setup web chromium faketime ## all tests
 	$(PY) -m pytest tests -n $(JOBS) -m "not serial"
 	$(PY) -m pytest tests -m serial || test $$? -eq 5
 	npm test --silent
@@ -95,11 +105,12 @@ bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes 
 serve: setup $(IF_NODE) ## run a server; SERVE_ARGS are handed on
 	$(VENV)/bin/timewire serve $(SERVE_ARGS)
 
-soak: setup ## the long runs: seeds, planted bugs, crash after crash, then growth; SOAK_ARGS go to the latter
+soak: setup faketime ## the long runs: seeds, planted bugs, crashes, all faults for SOAK_MINUTES, growth (SOAK_ARGS)
 	$(PY) -m timewire.testing.simulation --first 1000 --seeds 20000
 	$(PY) scripts/mutants.py
 	$(PY) -m timewire.testing.crash --first 1000 --seeds 200 --kills 5
 	$(PY) -m timewire.testing.cluster_crash --first 1000 --seeds 50
+	$(PY) -m timewire.testing.soak --minutes $(SOAK_MINUTES)
 	$(PY) -m bench soak $(SOAK_ARGS)
 
 # The dev lock is solved under the runtime lock, so both name the same versions.

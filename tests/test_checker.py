@@ -99,6 +99,13 @@ def test_a_send_that_was_refused_for_now_may_stand_later() -> None:
     assert check(history) == []
 
 
+def test_a_send_that_nobody_knew_of_takes_its_place_anew() -> None:
+    history = good()
+    first = Attempt(BOB, "b4", "team", "text", {}, 2, 3, "unknown", code="outcome_unknown")
+    history.attempts.append(first)
+    assert check(history) == []
+
+
 def test_a_refusal_that_was_not_heard_excuses_the_order() -> None:
     """Carol was no member, was told so in vain, came back, and sent again what she had said."""
     history = good()

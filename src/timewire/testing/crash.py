@@ -33,28 +33,34 @@ from timewire.testing.servers import running_server
 from timewire.testing.story import report
 from timewire.testing.witness import Witness, clock
 
-USERS: Final[tuple[str, ...]] = ("alice", "bob", "carol", "dave", "erin")
-DEVICES: Final = (
-    *(Who(user, "phone") for user in USERS),
-    Who("alice", "laptop"),
-    Who("bob", "laptop"),
-    Who("carol", "tablet"),
-)
-FOUNDER: Final = DEVICES[0]
-WANDERER: Final = Who("carol", "tablet")
-"""The device that is offline most of the time."""
 
-GROUP: Final = "team"
+class Crowd:
+    """Who takes part in a run.  A suffix of all names keeps the runs on one server apart."""
+
+    def __init__(self, suffix: str = "") -> None:
+        self.users = tuple(name + suffix for name in ("alice", "bob", "carol", "dave", "erin"))
+        self.group = "team" + suffix
+        alice, bob, carol, *_ = self.users
+        self.founder = Who(alice, "phone")
+        self.wanderer = Who(carol, "tablet")
+        """The device that is offline most of the time."""
+        phones = (Who(user, "phone") for user in self.users)
+        self.devices = (*phones, Who(alice, "laptop"), Who(bob, "laptop"), self.wanderer)
+
+
+ALL: Final = Crowd()
+DEVICES: Final = ALL.devices
+
 MAX_PENDING_COMMANDS: Final = 30
-MAX_PAUSE_S: Final = 0.012
 PAGE: Final = 100
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How often the server is killed, and how long it lives each time (s)."""
+    """How often the server is hurt, and how long it lives each time and devices pause (s)."""
 
     kills: int = 2
     life_s: tuple[float, float] = (0.1, 0.5)
+    pause_s: float = 0.012
 
 
 SHORT: Final = Plan()
@@ -72,8 +78,8 @@ class Victim(Protocol):
         """A token for a user."""
         ...
 
-    async def restart(self) -> object:
-        """Hurt it, and return when it is whole again."""
+    async def restart(self) -> str | None:
+        """Hurt it, and return when it is whole again: how it was hurt, when it was not killed."""
         ...
 
     async def stop(self) -> object:
@@ -95,42 +101,55 @@ async def run(
 
     ``settings`` are those of a server; ``serving`` starts something else in its place.
     """
-    chance = random.Random(seed)
     history = History()
     async with (
         asyncio.timeout(RUN_TIMEOUT_S + sum(plan.life_s) * plan.kills),
         serving(directory) if serving else running_server(directory / "data", **settings) as server,
     ):
-        tokens = {user: server.token(user) for user in USERS}
-        everyone = {
-            who: Witness(who, history, lambda: server.url, tokens[who.user]) for who in DEVICES
-        }
-        await _live_through_crashes(server, everyone, chance, plan)
-        witnesses = list(everyone.values())
-        async with _online(witnesses):
-            await _settle(everyone[FOUNDER], witnesses)
-        async with _online(witnesses):
-            await asyncio.gather(*(witness.live.wait() for witness in witnesses))
-            await _probe(server, everyone[FOUNDER])
-            await _read_back(witnesses)
+        await run_on(server, seed, plan, ALL, history)
         await server.stop()
-        await _dump_inboxes(server.data, history)
+        await dump_inboxes(server.data, ALL, history)
     return history
 
 
+async def run_on(server: Victim, seed: int, plan: Plan, crowd: Crowd, history: History) -> None:
+    """Everything but the inboxes as they are stored, on a server that runs."""
+    chance = random.Random(seed)
+    tokens = {user: server.token(user) for user in crowd.users}
+    everyone = {
+        who: Witness(who, history, lambda: server.url, tokens[who.user]) for who in crowd.devices
+    }
+    await _live_through_crashes(server, everyone, chance, plan, crowd)
+    witnesses = list(everyone.values())
+    async with _online(witnesses):
+        await _settle(everyone[crowd.founder], witnesses, crowd)
+    async with _online(witnesses):
+        await asyncio.gather(*(witness.live.wait() for witness in witnesses))
+        await _probe(server, everyone[crowd.founder])
+        await _read_back(witnesses)
+
+
 async def _live_through_crashes(
-    server: Victim, everyone: dict[Who, Witness], chance: random.Random, plan: Plan
+    server: Victim,
+    everyone: dict[Who, Witness],
+    chance: random.Random,
+    plan: Plan,
+    crowd: Crowd,
 ) -> None:
-    steady = [witness for who, witness in everyone.items() if who != WANDERER]
+    founder = everyone[crowd.founder]
+    steady = [witness for who, witness in everyone.items() if who != crowd.wanderer]
     async with _online(steady):
-        await _found(everyone[FOUNDER])
-        work = [_work(one, random.Random(chance.random())) for one in everyone.values()]
-        wander = _wander(everyone[WANDERER], random.Random(chance.random()))
+        await _found(founder, crowd)
+        work = [
+            _work(one, random.Random(chance.random()), plan.pause_s, crowd)
+            for one in everyone.values()
+        ]
+        wander = _wander(everyone[crowd.wanderer], random.Random(chance.random()))
         async with _running([*work, wander]):
             for _ in range(plan.kills):
                 await asyncio.sleep(chance.uniform(*plan.life_s))
-                await server.restart()
-                everyone[FOUNDER].history.restarts.append(Restart(clock()))
+                how = await server.restart()
+                founder.history.restarts.append(Restart(clock(), how or "killed"))
             await asyncio.sleep(plan.life_s[0])
 
 
@@ -157,9 +176,9 @@ async def _running(work: Iterable[Coroutine[Any, Any, None]]) -> AsyncGenerator[
 # The load --------------------------------------------------------------------------------------
 
 
-async def _found(founder: Witness) -> None:
+async def _found(founder: Witness, crowd: Crowd) -> None:
     """Make the group."""
-    await founder.submit(Create("found", GROUP, list(USERS[:3]), "The team"))
+    await founder.submit(Create("found", crowd.group, list(crowd.users[:3]), "The team"))
     await founder.quiet()
 
 
@@ -172,32 +191,32 @@ async def _wander(witness: Witness, chance: random.Random) -> None:
         await asyncio.sleep(chance.uniform(0.1, 0.6))
 
 
-async def _work(witness: Witness, chance: random.Random) -> None:
+async def _work(witness: Witness, chance: random.Random, pause_s: float, crowd: Crowd) -> None:
     """What one device does, until cancelled."""
     number = 0
     while True:
         number += 1
-        await asyncio.sleep(chance.uniform(0, MAX_PAUSE_S))
+        await asyncio.sleep(chance.uniform(0, pause_s))
         await witness.quiet(MAX_PENDING_COMMANDS)
-        await _act(witness, chance, f"{witness.who}#{number}")
+        await _act(witness, chance, f"{witness.who}#{number}", crowd)
 
 
-async def _act(witness: Witness, chance: random.Random, id: str) -> None:
-    user = witness.who.user
+async def _act(witness: Witness, chance: random.Random, id: str, crowd: Crowd) -> None:
+    user, group = witness.who.user, crowd.group
     body = {"text": f"{id} " + "x" * chance.randrange(60)}
     match chance.choices(
         ["group", "direct", "self", "member", "mark", "change", "again", "reuse", "read"],
         [40, 20, 3, 6, 6, 12, 6, 1, 6],
     )[0]:
         case "group":
-            await witness.submit(Send(id, GROUP, body, ack=chance.choice(["stored", "synced"])))
+            await witness.submit(Send(id, group, body, ack=chance.choice(["stored", "synced"])))
         case "direct":
-            await witness.submit(Send(id, direct(user, chance.choice(USERS)), body))
+            await witness.submit(Send(id, direct(user, chance.choice(crowd.users)), body))
         case "self":
             await witness.submit(Send(id, direct(user, user), body))
         case "member":
-            moves: list[str] = chance.sample(USERS[1:], 2)
-            change = Add(id, GROUP, moves) if chance.random() < 0.6 else Remove(id, GROUP, moves)
+            moves: list[str] = chance.sample(crowd.users[1:], 2)
+            change = Add(id, group, moves) if chance.random() < 0.6 else Remove(id, group, moves)
             await witness.submit(change)
         case "mark" if witness.shown:
             message = chance.choice(witness.shown).message
@@ -209,9 +228,9 @@ async def _act(witness: Witness, chance: random.Random, id: str) -> None:
             await witness.submit(chance.choice(witness.answered[-50:]))
         case "reuse" if witness.answered:
             used = chance.choice(witness.answered).id
-            await witness.submit(Send(used, GROUP, {"text": f"not what {used} was"}))
+            await witness.submit(Send(used, group, {"text": f"not what {used} was"}))
         case "read":
-            await witness.read(GROUP, chance.choice([1, 10, PAGE]), **_somewhere(witness, chance))
+            await witness.read(group, chance.choice([1, 10, PAGE]), **_somewhere(witness, chance))
         case _:
             pass
 
@@ -235,7 +254,7 @@ def _somewhere(witness: Witness, chance: random.Random) -> dict[str, int]:
 # The end ---------------------------------------------------------------------------------------
 
 
-async def _settle(last: Witness, witnesses: Sequence[Witness]) -> None:
+async def _settle(last: Witness, witnesses: Sequence[Witness], crowd: Crowd) -> None:
     """Have every command answered, and everything pushed to devices that are all live.
 
     What they have then is written down too: here a device must be complete by pushes alone.
@@ -243,9 +262,9 @@ async def _settle(last: Witness, witnesses: Sequence[Witness]) -> None:
     await asyncio.gather(*(witness.quiet() for witness in witnesses))
     await asyncio.gather(*(witness.live.wait() for witness in witnesses))
     for witness in witnesses:
-        await witness.submit(Send(f"{witness.who} late", GROUP, {"text": "good night"}))
+        await witness.submit(Send(f"{witness.who} late", crowd.group, {"text": "good night"}))
     await asyncio.gather(*(witness.quiet() for witness in witnesses))
-    await last.submit(Send("last", "self:alice", {"text": "the end"}, ack="synced"))
+    await last.submit(Send("last", f"self:{last.who.user}", {"text": "the end"}, ack="synced"))
     await last.quiet()
     await _hold(witnesses)
 
@@ -309,12 +328,12 @@ async def _read_back(witnesses: Sequence[Witness]) -> None:
     await _hold(witnesses)
 
 
-async def _dump_inboxes(data: Path, history: History) -> None:
+async def dump_inboxes(data: Path, crowd: Crowd, history: History) -> None:
     """What the server keeps for each user: in the inbox, or in conversations of mode ``read``."""
     store = await RocksStore.open(data)
     try:
         inbox, head = store.inbox, store.log.head
-        for user in USERS:
+        for user in crowd.users:
             refs: list[Ref] = []
             more = True
             while more:

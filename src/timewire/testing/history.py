@@ -161,9 +161,10 @@ class ModeChange(msgspec.Struct, frozen=True):
 
 
 class Restart(msgspec.Struct, frozen=True):
-    """The server was ended without warning, and was there again at this time."""
+    """The server was hurt, without warning, and was whole again at this time."""
 
     at: int
+    how: str = "killed"
 
 
 class History(msgspec.Struct):

@@ -54,12 +54,13 @@ async def serving(
 class ServerProcess:
     """A server in a process of its own.  Its port stays the same over restarts.
 
-    What it logs is in ``log``, one JSON object a line.
+    What it logs is in ``log``, one JSON object a line.  ``environment``: more variables for it.
     """
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.data = data
         self.log = data.with_name(data.name + ".log")
+        self.environment: dict[str, str] = {}
         self.url = ""
         self._settings = {"port": 0, **settings, "data": str(data), "log_format": "json"}
         self._process: asyncio.subprocess.Process | None = None
@@ -83,9 +84,15 @@ class ServerProcess:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
         settings = {ENV_PREFIX + key.upper(): str(value) for key, value in self._settings.items()}
+        environment = inherited | self.environment | settings
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "timewire", "serve", env=inherited | settings, stderr=log
+                sys.executable,
+                "-m",
+                "timewire",
+                "serve",
+                env=environment,
+                stderr=log,
             )
         async with asyncio.timeout(START_TIMEOUT_S):
             while not (url := self._listens_at()):

@@ -151,7 +151,7 @@ def _reading(read: HistoryRead) -> Iterator[tuple[int, str]]:
 
 def _done_to_the_server(story: History) -> Iterator[tuple[int, str]]:
     for restart in story.restarts:
-        yield restart.at, "the server is killed, and is there again"
+        yield restart.at, f"the server is {restart.how}, and is whole again"
     for restore in story.restores:
         yield restore.at, f"the log is set back to what it held up to {restore.upto}"
 

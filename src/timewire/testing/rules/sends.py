@@ -137,10 +137,13 @@ def _overtaken(
 
 
 def _of_devices(sends: list[list[Attempt]]) -> dict[Who, list[list[Attempt]]]:
-    """Sends that were never refused, by device."""
+    """Sends that were never answered otherwise than by an ack, by device.
+
+    Who is told that nobody knows, or to come later, sends again, and takes a place anew.
+    """
     devices: dict[Who, list[list[Attempt]]] = defaultdict(list)
     for send in sends:
-        if all(one.outcome != "refused" for one in send):
+        if not any(one.code for one in send):
             devices[send[0].who].append(send)
     return devices
 
