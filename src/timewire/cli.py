@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import checking, clustered, hooks, keeping, people, remote, searching, showing
+from timewire import checking, clustered, hooks, keeping, moving, people, remote, searching, showing
 from timewire.config import SECRETS, SECTIONS, Config
 from timewire.errors import TimewireError
 from timewire.settings import load
@@ -356,9 +356,10 @@ def version() -> None:
 for _command in (
     *(remote.send, remote.tail, remote.history, searching.search, remote.create, remote.chat),
     searching.reindex,
-    *(keeping.backup, keeping.restore, checking.doctor),
+    *(keeping.backup, keeping.restore, checking.doctor, moving.export),
 ):
     app.command()(_command)
+app.command("import")(moving.take_in)
 app.add_typer(hooks.app, name="webhooks")
 app.add_typer(people.app, name="user")
 app.add_typer(clustered.app, name="cluster")

@@ -278,7 +278,21 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "backup_running": (Unusable, "another backup of this data directory is under way"),
     "directory_not_empty": (
         Unusable,
-        "a backup is restored into a directory that does not exist yet, or is empty",
+        "what is restored or imported needs a directory that does not exist yet, or is empty",
+    ),
+    "cluster_not_empty": (
+        Unusable,
+        "an import needs a cluster that holds nothing else, and no worker; see docs/CLUSTER.md",
+    ),
+    "export_exists": (Unusable, "there is such a file; remove it, or name another one"),
+    "export_incomplete": (
+        Damaged,
+        "this file is no whole export; run `timewire export` again, it goes on where it stopped",
+    ),
+    "export_newer": (Unusable, "this export was made by a newer Timewire; upgrade this one"),
+    "bad_export": (
+        Damaged,
+        "a line of this export is not what it should be; export again, or mend that line",
     ),
     "closed": (Unusable, "the store is closed"),
 }

@@ -245,6 +245,9 @@ class Draft(msgspec.Struct, eq=False, gc=False):
     ``payload`` is what will be stored, as ``encode_stored`` made it; ``expires`` is the end of its
     life (ms; 0: none).  ``origin`` is whatever the sender's side wants to find again at delivery
     (its connection); it is never stored.  ``media``: the media that it refers to.
+
+    ``digest`` is for copies of what was stored elsewhere and has changed there: what that store has
+    kept to tell repeats of what the message said first.  An empty payload is a redacted one then.
     """
 
     conversation: str
@@ -255,6 +258,7 @@ class Draft(msgspec.Struct, eq=False, gc=False):
     origin: object = None
     expires: int = 0
     media: tuple[str, ...] = ()
+    digest: bytes = b""
 
 
 class Stored(msgspec.Struct, eq=False, gc=False):

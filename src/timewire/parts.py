@@ -178,7 +178,7 @@ def _signer(config: Config) -> Signer:
 def attachments(config: Config, store: Store, access: MediaAccess, clock: Clock) -> Attachments:
     """What takes files in and gives them out.  Raises ``Unusable`` (bad_config)."""
     return Attachments(
-        _media_store(config),
+        media_store(config),
         Path(config.data) / "media" / "incoming",
         _rules(config),
         clock,
@@ -188,7 +188,7 @@ def attachments(config: Config, store: Store, access: MediaAccess, clock: Clock)
     )
 
 
-def _media_store(config: Config) -> MediaStore:
+def media_store(config: Config) -> MediaStore:
     """Where media are kept.  Raises ``Unusable`` (bad_config)."""
     if not config.media_store:
         return LocalMediaStore(Path(config.data) / "media")

@@ -85,3 +85,13 @@ def test_without_the_extra_everything_else_works(monkeypatch: pytest.MonkeyPatch
         )
         assert shown.returncode == status, shown.stderr
     assert "timewire[cluster]" in shown.stderr
+
+
+async def test_export_and_import_know_a_cluster(nats: str, tmp_path: Path) -> None:
+    assert told("cluster", "init", "--nats", nats, "--replicas", "1").returncode == 0
+    file, copy = str(tmp_path / "all.jsonl"), str(tmp_path / "copy")
+    export = told("export", file, "--nats", nats, "--data", copy)
+    assert export.stdout == f"{file}: 0 messages up to 0, 0 media\n", export.stderr
+    for _ in range(2):
+        imported = told("import", file, "--nats", nats, "--data", copy)
+        assert imported.stdout.startswith("the cluster: 0 messages"), imported.stderr

@@ -7,6 +7,7 @@ asking    what a gateway says to the leader, and how it is answered
 
 from timewire.cluster.gateway import serve
 from timewire.cluster.operating import init, status
+from timewire.cluster.transfer import import_cluster, refresh
 from timewire.cluster.worker import work
 
-__all__ = ["init", "serve", "status", "work"]
+__all__ = ["import_cluster", "init", "refresh", "serve", "status", "work"]

@@ -34,6 +34,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, gc=False):
     change: Change | None = None
     expires: int = 0
     media: tuple[str, ...] = ()
+    digest: bytes = b""
 
     @classmethod
     def of(cls, draft: Draft) -> Carried:
@@ -46,6 +47,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, gc=False):
             draft.change,
             draft.expires,
             draft.media,
+            draft.digest,
         )
 
     def draft(self) -> Draft:
@@ -59,6 +61,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True, gc=False):
             None,
             self.expires,
             self.media,
+            self.digest,
         )
 
     def size(self) -> int:

@@ -124,7 +124,7 @@ class MemoryLog:
                 draft.sender,
                 draft.id,
                 draft.payload,
-                digest(draft.payload),
+                draft.digest or digest(draft.payload),
                 draft.change,
                 draft.origin,
                 draft.expires,

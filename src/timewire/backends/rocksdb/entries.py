@@ -98,8 +98,15 @@ def digest(key: bytes, payload: bytes) -> bytes:
 
 def rewritten(key: bytes, row: Row, payload: bytes) -> bytes:
     """The value of an entry without a key that has another payload now; an empty one redacts it."""
-    stamp = pack_stamp(row.time, REWRITTEN if payload else REDACTED)
-    return encode(key, stamp, (row.digest or digest(key, row.payload)) + payload)
+    return brought(key, row.time, payload, row.digest or digest(key, row.payload))
+
+
+def brought(key: bytes, time: int, payload: bytes, first: bytes) -> bytes:
+    """The value of an entry without a key that was rewritten elsewhere, or redacted if it is empty.
+
+    ``first``: the digest of what it said first.
+    """
+    return encode(key, pack_stamp(time, REWRITTEN if payload else REDACTED), first + payload)
 
 
 def decode(key: bytes, value: bytes) -> Row:
@@ -143,6 +150,11 @@ def peek(value: bytes) -> tuple[int, bytes | None]:
     start = _HEAD_BYTES + _KEY_LENGTH.size
     length = int.from_bytes(value[_HEAD_BYTES:start], "big")
     return time, value[start : start + length]
+
+
+def peek_flags(value: bytes) -> int:
+    """An entry's flags, unchecked."""
+    return _HEAD.unpack_from(value.ljust(_HEAD_BYTES, b"\0"))[2]
 
 
 def same(key: bytes, row: Row, payload: bytes) -> bool:

@@ -17,7 +17,9 @@ from timewire.backends.rocksdb.database import Family
 from timewire.backends.rocksdb.engine import Engine
 from timewire.model import Seq
 
-_FAMILY: Final = "keys."
+KEYS: Final = "keys."
+"""What the names of the families begin with."""
+
 _PLACE = Struct(">QQ")
 _PLACE_BYTES: Final = _PLACE.size
 
@@ -44,7 +46,7 @@ class Keys:
 
     def bucket(self, time: int) -> Family:
         """The family for ids of this time, which never is before that of an earlier call."""
-        name = f"{_FAMILY}{time - time % self._life_ms:015d}.{self._life_ms}"
+        name = f"{KEYS}{time - time % self._life_ms:015d}.{self._life_ms}"
         if name not in self._names:
             self._engine.create(name)
             for old in self._names:
@@ -62,11 +64,11 @@ class Keys:
                 values = self._engine.family(name).get_all(wanted)
                 if any(values):
                     pairs = zip(wanted, values, strict=True)
-                    found |= {key: _known(value) for key, value in pairs if value is not None}
+                    found |= {key: known(value) for key, value in pairs if value is not None}
         return found
 
     def _load(self) -> None:
-        self._names = self._engine.families(_FAMILY)
+        self._names = self._engine.families(KEYS)
 
 
 def _end(name: str) -> int:
@@ -75,6 +77,7 @@ def _end(name: str) -> int:
     return int(start) + 2 * int(life_ms)
 
 
-def _known(value: bytes) -> Known:
+def known(value: bytes) -> Known:
+    """What is stored of an id."""
     seq, time = _PLACE.unpack_from(value)
     return Known(seq, time, value[_PLACE_BYTES:].decode())

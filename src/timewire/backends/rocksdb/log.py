@@ -24,6 +24,7 @@ from timewire.backends.rocksdb.database import LOG, MESSAGES
 from timewire.backends.rocksdb.directory import RocksDirectory
 from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import (
+    brought,
     decode,
     encode,
     get_near,
@@ -145,7 +146,10 @@ class RocksLog:
             message = Stored(seq, time, conversation, payload, draft.origin)
             name = conversation.encode()
             place = name + b"\0" + pack_seq(seq)
-            put(place, encode(place, stamp, payload), messages.handle)
+            if draft.digest:
+                put(place, brought(place, time, payload, draft.digest), messages.handle)
+            else:
+                put(place, encode(place, stamp, payload), messages.handle)
             if draft.media:
                 self._media.carry(batch, seq, draft)
             if key:
