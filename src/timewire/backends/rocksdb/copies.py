@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -35,10 +35,13 @@ from timewire.backends.rocksdb.entries import (
 )
 from timewire.backends.rocksdb.keys import KEYS, known
 from timewire.backends.rocksdb.store import EPOCH_KEY, FORMAT, FORMAT_KEY
-from timewire.errors import error
+from timewire.errors import TimewireError, error
 from timewire.model import MAX_SEQ, Seq
 
 CACHE_BYTES: Final = 32 << 20
+MAX_TRIES: Final = 3
+"""A server may remove a file between our reading of its name and of itself."""
+
 BATCH_KEYS: Final = 1000
 
 
@@ -143,7 +146,7 @@ def open_copy(path: Path) -> Generator[LogCopy]:
 
     Raises ``Unusable`` (directory_unusable, directory_newer).
     """
-    database = open_readonly(path, Cache(CACHE_BYTES))
+    database = _open(path)
     try:
         stored = database[META].get(FORMAT_KEY) or b""
         if stored.isdigit() and int(stored) > FORMAT:
@@ -151,3 +154,12 @@ def open_copy(path: Path) -> Generator[LogCopy]:
         yield LogCopy(database)
     finally:
         database.close()
+
+
+def _open(path: Path) -> Database:
+    for _ in range(MAX_TRIES - 1):
+        with suppress(TimewireError):
+            return open_readonly(path, Cache(CACHE_BYTES))
+        if not (path / "CURRENT").exists():
+            break
+    return open_readonly(path, Cache(CACHE_BYTES))
