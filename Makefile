@@ -17,7 +17,7 @@ JOBS ?= 2
 SOAK_MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-check serve soak lock clean
+.PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-libraries bench-peers bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -99,6 +99,14 @@ web-trace: setup web chromium ## what scrolling through 10,000 messages costs a 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
 
+# Into the environment of the tests too: these run in one process with what they are compared with.
+$(VENV)/.libraries: $(STAMP) requirements/libraries.lock
+	$(PY) -m pip install --quiet --require-hashes -r requirements/libraries.lock
+	@touch $@
+
+bench-libraries: $(VENV)/.libraries ## timelines against other stores; LIBRARIES_ARGS are handed on
+	$(PY) -m bench.libraries $(LIBRARIES_ARGS)
+
 bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes it as it is
 	$(PY) -m bench.guard $(GUARD_ARGS)
 
@@ -115,12 +123,14 @@ soak: setup faketime ## the long runs: seeds, planted bugs, crashes, all faults 
 
 # The dev lock is solved under the runtime lock, so both name the same versions.
 # No headers, indexes or annotations: the files hold no host and no path.
-UV_COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+UV_COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 lock: setup $(NODE) ## solve the dependencies anew, to the newest versions
-	$(UV_COMPILE) --upgrade -o requirements/runtime.lock
-	$(UV_COMPILE) --upgrade --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --upgrade -o requirements/runtime.lock
+	$(UV_COMPILE) pyproject.toml --upgrade --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	$(UV_COMPILE) --upgrade --group libraries -c requirements/dev.lock -o requirements/libraries.lock
+	$(UV_COMPILE) --upgrade --group peers -o requirements/peers.lock
 	npm update --package-lock-only --silent
 
 clean: ## remove everything that was made

@@ -52,7 +52,7 @@ class Bare:
         options.set_write_buffer_size(16 * MIB)
         options.set_max_write_buffer_number(4)
         options.set_compression_type(DBCompressionType.lz4())
-        self._rows = Rdict(str(path), options)
+        self.rows = Rdict(str(path), options)
         self._unsynced = WriteOptions()
 
     def write(self, puts: Puts) -> None:
@@ -61,12 +61,12 @@ class Bare:
         put = batch.put
         for key, value in puts:
             put(key, value)
-        self._rows.write(batch, self._unsynced)
-        self._rows.flush_wal(True)
+        self.rows.write(batch, self._unsynced)
+        self.rows.flush_wal(True)
 
     def close(self) -> None:
         """Release the files."""
-        self._rows.close()
+        self.rows.close()
 
 
 class Sqlite:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+_OURS: Final = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 _PARTS: Final = ("aiohttp", "msgspec", "rocksdict", "uvloop")
 
 
@@ -18,6 +20,17 @@ def busy_s() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[1:8])
     return (user + nice + system + irq + softirq) / _TICKS_A_SECOND
+
+
+def own_s() -> float:
+    """Processor time of this process and of all its children that have ended."""
+    return sum(sum(resource.getrusage(whose)[:2]) for whose in _OURS)
+
+
+def private_bytes(pid: int) -> int:
+    """Resident memory of a process that is its own: no pages of files."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def describe() -> dict[str, str | int]:

@@ -14,9 +14,6 @@ from bench.stats import Spread
 QUIET_CORES: Final = 0.2
 """As much as other programs may take of the machine before it is worth a warning."""
 
-RESULTS_BEGIN: Final = "<!-- results -->"
-RESULTS_END: Final = "<!-- end of results -->"
-
 STYLES: Final = {"aim": "green", "floor": "yellow", "below": "bold red", "": ""}
 
 
@@ -94,12 +91,16 @@ def to_markdown(outcomes: list[Outcome], about: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def replace_results(document: str, results: str) -> str:
-    """A document with other results between its two marks.  Raises ``ValueError`` without them."""
-    before, begin, rest = document.partition(RESULTS_BEGIN)
-    _, end, after = rest.partition(RESULTS_END)
+def replace_results(document: str, results: str, section: str = "results") -> str:
+    """A document with other results between two marks: ``<!-- results -->`` and its end.
+
+    Raises ``ValueError`` when they are not there.
+    """
+    opening, closing = f"<!-- {section} -->", f"<!-- end of {section} -->"
+    before, begin, rest = document.partition(opening)
+    _, end, after = rest.partition(closing)
     if not begin or not end:
-        raise ValueError(f"no {RESULTS_BEGIN} and {RESULTS_END} in the document")
+        raise ValueError(f"no {opening} and {closing} in the document")
     return f"{before}{begin}\n{results}\n{end}{after}"
 
 
