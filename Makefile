@@ -20,7 +20,7 @@ SOAK_MINUTES ?= 10
 .PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-libraries bench-peers bench-check serve soak lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(STAMP) ## make .venv from the lock file, when it is stale
 
