@@ -43,9 +43,9 @@ def test_what_counts_as_dearer(calls: float, cost: float, dearer: set[str]) -> N
 
 async def test_pairs_exchange_what_they_were_told() -> None:
     async with pairs(3) as opened:
-        head = opened.server._hub.position
+        head = opened.server.hub.position
         await opened.exchange(4)
-        assert opened.server._hub.position == head + 12
+        assert opened.server.hub.position == head + 12
 
 
 def test_the_yardstick_stores_what_it_makes(tmp_path: Path) -> None:

@@ -1028,7 +1028,7 @@ async def test_a_connection_that_breaks_off_leaves_nothing(quick: House) -> None
         assert transport is not None
         transport.abort()
     await eventually(lambda: not connections)
-    assert list(quick.server._hub.receivers()) == []  # pyright: ignore[reportPrivateUsage]
+    assert list(quick.server.hub.receivers()) == []
     with pytest.raises(Closed):
         await devices[0].next()
 
@@ -1070,7 +1070,7 @@ async def test_presence_is_told_to_watchers(house: House, quick_signals: None) -
     bob = await house.live("bob")
     await alice.expect("presence", user="bob", online=True)
     await bob.ws.close()
-    await eventually(lambda: not house.server._hub.of("bob"))
+    await eventually(lambda: not house.server.hub.of("bob"))
     house.clock.now += signals.LINGER_MS
     left = await alice.expect("presence", user="bob", online=False)
     assert left["seen"] == house.clock.now - signals.LINGER_MS

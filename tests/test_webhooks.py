@@ -26,7 +26,7 @@ from timewire.server import Server
 from timewire.signing import Signer, secret_of
 from timewire.testing.servers import ServerProcess, running_server, serving
 from timewire.webhooks import events, ledger, posting
-from timewire.webhooks.ledger import Ledger, Parked, Progress
+from timewire.webhooks.ledger import FileLedger, Parked, Progress
 from timewire.webhooks.service import endpoint_name, find_secrets
 
 SECRET = secret_of("a secret of more than twenty-four bytes")
@@ -148,20 +148,20 @@ def test_the_name_of_an_endpoint_holds_no_secret() -> None:
 
 
 def test_what_is_remembered(tmp_path: Path) -> None:
-    kept = Ledger(tmp_path / "kept.json")
+    kept = FileLedger(tmp_path / "kept.json")
     progress = kept.progress("a", "one", 7)
     assert progress == Progress("one", 7)
     progress.position = 9
     progress.parked.append(Parked("one_8", "message", 8, 3, "no", 0))
     kept.write(kept.encode())
-    again = Ledger(tmp_path / "kept.json")
+    again = FileLedger(tmp_path / "kept.json")
     assert again.progress("a", "one", 20) == progress
     assert again.progress("b", "one", 20).position == 20
     assert again.progress("a", "one", 5).position == 5
 
 
 def test_a_log_of_another_life(tmp_path: Path) -> None:
-    kept = Ledger(tmp_path / "kept.json")
+    kept = FileLedger(tmp_path / "kept.json")
     parked = [Parked(f"one_{n}_offline_0", "offline", n, 3, "no", 0) for n in (4, 8)]
     kept.progress("a", "one", 9).parked = parked
     progress = kept.progress("a", "two", 5)
@@ -172,7 +172,7 @@ def test_a_log_of_another_life(tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "kept.json").write_text("{")
     with pytest.raises(TimewireError) as caught:
-        Ledger(tmp_path / "kept.json")
+        FileLedger(tmp_path / "kept.json")
     assert caught.value.code == "directory_unusable"
 
 

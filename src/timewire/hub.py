@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class Hub:
 
     def __init__(self, position: Seq, clock: Clock = wall_clock, *, patience_s: float = 0) -> None:
         self.position = position
+        self.on_change: Callable[[str, bool], None] = lambda user, here: None
+        """Called with a user who has come, or gone with all devices."""
         self.patience_s = patience_s
         """How long a cursor past the position is waited for: it may be another process's."""
         self._clock = clock
@@ -91,6 +93,8 @@ class Hub:
             older.replace()
         receivers.append(receiver)
         CONNECTIONS.inc()
+        if len(receivers) == 1:
+            self.on_change(receiver.user, True)
 
     def leave(self, receiver: Receiver) -> None:
         """A connection has ended.  One that was replaced has left already."""
@@ -100,10 +104,15 @@ class Hub:
             CONNECTIONS.dec()
             if not receivers:
                 del self._online[receiver.user]
+                self.on_change(receiver.user, False)
 
     def receivers(self) -> Iterable[Receiver]:
         """Everyone who is connected."""
         return [receiver for receivers in self._online.values() for receiver in receivers]
+
+    def users(self) -> Sequence[str]:
+        """Everyone who has a device connected here."""
+        return list(self._online)
 
     def of(self, user: str) -> Sequence[Receiver]:
         """The connections of one user."""

@@ -88,15 +88,15 @@ class Server:
             config, store, self._bus, policy, clock=clock, ticks=ticks
         )
         patience_s = shared.patience_s if shared else 0
-        self._hub = Hub(store.inbox.position, clock, patience_s=patience_s)
+        self.hub = Hub(store.inbox.position, clock, patience_s=patience_s)
         self._queries = Queries(
             store.messages, store.directory, clock, page_entries=config.page_entries
         )
         self._index = index
         self._indexer, self._searcher = searching(store, index, clock)
-        self._signals = Signals(self._hub, self._bus, store.directory, ticks)
+        self._signals = Signals(self.hub, self._bus, store.directory, ticks)
         self._webhooks = webhooks(
-            config, store.log, store.directory, lambda user: bool(self._hub.of(user)), clock
+            config, store.log, store.directory, lambda user: bool(self.hub.of(user)), clock
         )
         forget = self._indexer.forget if self._indexer is not None else None
         self._retention = retention(config, store.log, store.messages, clock, forget)
@@ -111,7 +111,7 @@ class Server:
             self._verify,
             clock,
             ticks,
-            hub=self._hub,
+            hub=self.hub,
             sender=self._sender,
             sync=self._sync,
             answer=self._answer,
@@ -186,7 +186,7 @@ class Server:
         return server
 
     async def _open(self) -> None:
-        self._bus.subscribe(self._hub.publish)
+        self._bus.subscribe(self.hub.publish)
         self._bus.subscribe(lambda _, position: self._sender.synced(position))
         behind = self._store.log.head
         self._run(self._sender.run())
@@ -196,7 +196,7 @@ class Server:
         if self._webhooks is not None:
             self._run(self._webhooks.run())
         # A device may hold a position that a crash took back from fan-out: reach it first.
-        await self._unless_stopped(self._hub.reached(behind))
+        await self._unless_stopped(self.hub.reached(behind))
         self._run(self._gateway.run())
         self._run(self._signals.run())
         await self._snapshots.remove()
@@ -259,7 +259,7 @@ class Server:
             async with asyncio.timeout(self.config.drain_s):
                 if self._tasks:
                     await asyncio.wait(self._tasks[:1])
-                await self._hub.reached(self._store.log.head)
+                await self.hub.reached(self._store.log.head)
         except TimeoutError:
             logger.warning("draining took too long")
 
@@ -273,7 +273,7 @@ class Server:
             self._clock,
             self._ticks,
             log=self._store.log,
-            hub=self._hub,
+            hub=self.hub,
             bus=self._bus,
             sender=self._sender,
             rates=self._gateway.rates,
@@ -297,7 +297,7 @@ class Server:
             store.log,
             store.inbox,
             store.directory,
-            hub=self._hub,
+            hub=self.hub,
             indexer=self._indexer,
             webhooks=self._webhooks,
             clock=self._clock,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import structlog
 from nats.aio.client import Client
 
@@ -23,6 +24,7 @@ from timewire.cluster.bus import ClusterBus
 from timewire.cluster.forwarder import Forwarder
 from timewire.cluster.replica import Replica
 from timewire.cluster.revoking import common_revocations
+from timewire.cluster.roll import Answering
 from timewire.cluster.worker import open_view
 from timewire.config import Config
 from timewire.errors import error
@@ -56,6 +58,7 @@ class Gateway:
         Raises ``Unusable``: bad_config, nats_unreachable, no_cluster, and what ``Server`` raises.
         """
         _check(config)
+        config = msgspec.structs.replace(config, webhooks=())  # the leader tells, for all
         names = names or Names()
         name = secrets.token_hex(8)
         client = await connect(config.nats, "timewire serve")
@@ -68,6 +71,7 @@ class Gateway:
         gateway = cls(client, view, forwarder, ClusterBus(client, names, name))
         try:
             await gateway._open(config, clock)
+            gateway._run(Answering(client, names, name, gateway.server.hub).run())
         except BaseException:
             await gateway.aclose()
             raise
@@ -120,9 +124,6 @@ def _check(config: Config) -> None:
     if not config.secret and not config.token_keys:
         message = "gateways of a cluster need a common `secret` or `token_keys`"
         raise error("bad_config", message, key="secret")
-    if config.webhooks:
-        message = "webhooks are not there in a cluster yet: every gateway would call them"
-        raise error("bad_config", message, key="webhooks")
 
 
 def _report(task: asyncio.Task[None]) -> None:

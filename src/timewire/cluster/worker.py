@@ -27,6 +27,7 @@ from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
 from timewire.backends.jetstream.records import Record
 from timewire.clock import Clock, wall_clock
 from timewire.cluster.desk import Desk
+from timewire.cluster.telling import check_webhooks, tell
 from timewire.config import Config
 from timewire.errors import Retryable, TimewireError
 
@@ -141,15 +142,19 @@ class Worker:
         desk = Desk(self._client, lead.name, store.log, sender)
         await desk.load(store.messages)
         asked = await subscribe(self._client, self._names.ask, desk.take)
+        duties = asyncio.create_task(tell(config, store, self._client, self._names, self._clock))
+        duties.add_done_callback(_report)
         try:
             await self._while_it_lasts(lead, [follow, *tasks])
         finally:
             await unsubscribe(asked)
+            duties.cancel()
+            await asyncio.wait([duties], timeout=config.drain_s)
             sender.close()
             await end(tasks[1])
             await asyncio.wait(tasks, timeout=config.drain_s)
             await desk.finish()
-            await end(*tasks)
+            await end(duties, *tasks)
             await lead.aclose()
         if self._stop.is_set():
             with suppress(nats.errors.Error, TimeoutError):
@@ -178,6 +183,11 @@ class Worker:
             with suppress(nats.errors.Error):
                 await self._client.publish(self._names.lead, name.encode())
             await asyncio.sleep(BEAT_S)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        logger.critical("a duty of the leader has stopped", exc_info=fault)
 
 
 def store_options(config: Config) -> dict[str, Any]:
@@ -221,7 +231,8 @@ async def _when_there(do: Callable[[], Awaitable[T]]) -> T:
 
 
 async def work(config: Config, names: Names | None = None) -> None:
-    """Be a worker until SIGTERM or SIGINT."""
+    """Be a worker until SIGTERM or SIGINT.  Raises ``Unusable``, bad_config too."""
+    check_webhooks(config)
     names = names or Names()
     client = await connect(config.nats, "timewire work")
     try:

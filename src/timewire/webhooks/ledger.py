@@ -1,11 +1,13 @@
 """What webhooks remember over restarts: how far each endpoint has come, and what it would not take.
 
-One small file, written whole and renamed into place, so that a position and what was parked before
-it become durable together.
+It is written whole, so that a position and what was parked before it become durable together.  A
+server has one small file for it.
 """
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +41,17 @@ class Progress(msgspec.Struct):
     parked: list[Parked] = []
 
 
-class Ledger:
-    """The progress of all endpoints, by name.  Those that are configured no more are kept."""
+class Ledger(ABC):
+    """The progress of all endpoints, by name.  Those that are configured no more are kept.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept = read_progress(path)
+    ``save_pause_s``: between two looks whether something is to be written; a crash may have so much
+    told twice.
+    """
+
+    save_pause_s: float = 0.5
+
+    def __init__(self, kept: dict[str, Progress]) -> None:
+        self._kept = kept
 
     def progress(self, name: str, epoch: str, head: Seq) -> Progress:
         """How far an endpoint has come; a new one begins at the log's head.
@@ -66,9 +73,25 @@ class Ledger:
         """What is to be written."""
         return msgspec.json.format(msgspec.json.encode(self._kept))
 
+    @abstractmethod
+    async def keep(self, data: bytes) -> None:
+        """Make it durable; one call is under way at a time.  Raises OSError, ``TimewireError``."""
+
+
+class FileLedger(Ledger):
+    """A ledger in a file.  Raises ``Unusable`` (directory_unusable) when that cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(read_progress(path))
+        self._path = path
+
     def write(self, data: bytes) -> None:
-        """Make it durable.  Blocks; the caller has only one such call under way."""
+        """Make it durable.  Blocks."""
         durable.replace(self._path, data)
+
+    async def keep(self, data: bytes) -> None:
+        """As ``write``, in a thread."""
+        await asyncio.to_thread(self.write, data)
 
 
 def read_progress(path: Path) -> dict[str, Progress]:

@@ -14,17 +14,14 @@ from timewire.auth import load_key
 from timewire.clock import Clock
 from timewire.config import Config
 from timewire.directory import Directory
-from timewire.errors import error
+from timewire.errors import TimewireError, error
 from timewire.log import MessageLog
 from timewire.model import Seq
 from timewire.signing import Signer, secret_of
 from timewire.webhooks.endpoint import Endpoint, EndpointState
 from timewire.webhooks.events import Events
-from timewire.webhooks.ledger import FILE, Ledger
+from timewire.webhooks.ledger import FILE, FileLedger, Ledger
 from timewire.webhooks.posting import Poster, Terms
-
-SAVE_PAUSE_S: Final = 0.5
-"""Between two looks whether something is to be remembered: a crash may have so much told twice."""
 
 KEY_FILE: Final = "webhook-key"
 
@@ -41,11 +38,12 @@ class Webhooks:
         directory: Directory,
         online: Callable[[str], bool],
         clock: Clock,
+        *,
+        ledger: Ledger,
+        signer: Signer,
     ) -> None:
-        data = Path(config.data)
-        self._ledger = Ledger(data / FILE)
+        self._ledger = ledger
         self._written = b""
-        signer = Signer(find_secrets(config))
         terms = Terms(config.webhook_attempts, config.webhook_timeout_s, config.webhooks_per_second)
         events = Events(directory, online, log.epoch, config.webhook_events)
         self._endpoints: dict[str, Endpoint] = {}
@@ -64,7 +62,6 @@ class Webhooks:
                 clock=clock,
                 attempts=terms.attempts,
             )
-        self._save()
 
     async def run(self) -> None:
         """Tell what comes, until the log is closed; remember how far it went."""
@@ -79,7 +76,7 @@ class Webhooks:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            self._save()
+            await self._save()
 
     def states(self) -> Sequence[EndpointState]:
         """How far each endpoint has come."""
@@ -100,23 +97,17 @@ class Webhooks:
 
     async def _keep_saving(self) -> None:
         while True:
-            await asyncio.sleep(SAVE_PAUSE_S)
-            data = self._ledger.encode()
-            if data != self._written:
-                try:
-                    await asyncio.to_thread(self._ledger.write, data)
-                    self._written = data
-                except OSError as problem:
-                    logger.warning("what webhooks remember cannot be saved", reason=str(problem))
+            await asyncio.sleep(self._ledger.save_pause_s)
+            await self._save()
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
         data = self._ledger.encode()
-        try:
-            self._ledger.write(data)
-        except OSError as problem:
-            reason = f"cannot write what webhooks remember: {problem}"
-            raise error("directory_unusable", reason) from None
-        self._written = data
+        if data != self._written:
+            try:
+                await self._ledger.keep(data)
+                self._written = data
+            except (OSError, TimewireError) as problem:
+                logger.warning("what webhooks remember cannot be saved", reason=str(problem))
 
 
 def webhooks(
@@ -126,8 +117,20 @@ def webhooks(
     online: Callable[[str], bool],
     clock: Clock,
 ) -> Webhooks | None:
-    """What a configuration asks for: None when nobody is to be told."""
-    return Webhooks(config, log, directory, online, clock) if config.webhooks else None
+    """What a configuration asks for: None when nobody is to be told.
+
+    Raises ``Unusable`` (directory_unusable).
+    """
+    if not config.webhooks:
+        return None
+    ledger, signer = FileLedger(Path(config.data) / FILE), Signer(find_secrets(config))
+    made = Webhooks(config, log, directory, online, clock, ledger=ledger, signer=signer)
+    try:
+        ledger.write(ledger.encode())
+    except OSError as problem:
+        reason = f"cannot write what webhooks remember: {problem}"
+        raise error("directory_unusable", reason) from None
+    return made
 
 
 def find_secrets(config: Config) -> str:

@@ -56,7 +56,7 @@ class SimulatedServer(Server):
     @property
     def reached(self) -> Seq:
         """How far fan-out has published."""
-        return self._hub.position
+        return self.hub.position
 
 
 class Machine:
