@@ -1,9 +1,10 @@
-"""Make the pictures of the web client in docs/, and note which sources they show."""
+"""Make the pictures of web client and explorer in docs/, and note which sources they show."""
 
 import asyncio
 import hashlib
 import shutil
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
@@ -17,7 +18,19 @@ PICTURES = {
     "web-light.png": {"color_scheme": "light", "viewport": {"width": 1100, "height": 680}},
     "web-phone.png": {"color_scheme": "dark", "viewport": {"width": 390, "height": 680}},
 }
+EXPLORER = "web-explorer.png"
+PICTURES[EXPLORER] = {"color_scheme": "light", "viewport": {"width": 1400, "height": 1180}}
 NOTE = DOCS / "web-pictures.txt"
+
+BUSY = {"write_members_max": 3, "read_members_min": 4}
+"""Of a server whose larger groups are read."""
+DEVICES = (
+    ("alice", "laptop"),
+    ("bob", "phone"),
+    ("carol", "tablet"),
+    ("dave", "phone"),
+    ("eve", "laptop"),
+)
 
 SAID = (
     ("bob", "Morning! The release is out since six."),
@@ -32,21 +45,25 @@ def sources() -> str:
     """A digest of what the pictures show."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "web" / "src").rglob("*")):
-        if path.is_file() and "explorer" not in path.as_posix():
+        if path.is_file():
             digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        async with running_server(Path(directory) / "data") as server, async_playwright() as play:
-            browser = await play.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-            )
-            await fill(server)
-            for name, options in PICTURES.items():
-                await take(browser, server, name, options)
-            await browser.close()
+    async with async_playwright() as play:
+        browser = await play.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        with tempfile.TemporaryDirectory() as directory:
+            async with running_server(Path(directory) / "data") as server:
+                await fill(server)
+                for name, options in PICTURES.items():
+                    if name != EXPLORER:
+                        await take(browser, server, name, options)
+            async with running_server(Path(directory) / "busy", **BUSY) as server:
+                await explore(browser, server)
+        await browser.close()
     NOTE.write_text(sources() + "\n", encoding="utf-8")
 
 
@@ -83,6 +100,42 @@ async def take(browser: Browser, server: ServerProcess, name: str, options: dict
     await page.wait_for_timeout(700)
     await page.screenshot(path=DOCS / name)
     await context.close()
+
+
+async def explore(browser: Browser, server: ServerProcess) -> None:
+    """Five devices at work, and a message that is followed to those that receive it."""
+    page = await browser.new_page(locale="en-GB", **PICTURES[EXPLORER])
+    await page.goto(f"{server.url}/explorer")
+    await page.get_by_label("Admin key").fill((server.data / "admin-key").read_text().strip())
+    await page.get_by_role("button", name="Open").click()
+    async with AsyncExitStack() as stack:
+        people = [
+            await stack.enter_async_context(
+                timewire.connect(server.url, server.token(user), device=device)
+            )
+            for user, device in DEVICES
+        ]
+        one, two, three, _, five = people
+        await one.create("team", ["bob", "carol"], title="The team")
+        await two.create("everybody", ["alice", "carol", "dave", "eve"], title="Everybody")
+        await five.create("party", ["alice"], kind="room")
+        for each in people:
+            await each.caught_up()
+        for number in range(120):
+            who = people[number % 5]
+            if number % 3 == 0 and who in (one, two, three):
+                followed = await who.send("team", "to the team")
+            elif number % 4 == 0:
+                await who.send("everybody", "to everybody")
+            elif number % 7 == 0:
+                await five.send("party", "to the room")
+            else:
+                await who.send(who.direct(DEVICES[(number + 1) % 5][0]), "to one")
+            await asyncio.sleep(0.1)
+        await page.locator(f'rect[data-seq="{followed.seq}"]').first.click()
+        await page.locator(".thread circle").first.wait_for()
+        await page.wait_for_timeout(1500)
+        await page.screenshot(path=DOCS / EXPLORER)
 
 
 if __name__ == "__main__":

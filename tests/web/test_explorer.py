@@ -62,6 +62,12 @@ async def test_a_message_is_followed_from_the_log_to_every_device(
         await expect(rows.nth(2)).to_contain_text("carol")
         await expect(rows.nth(2).get_by_label("has it", exact=True)).to_have_count(0)
 
+        # The thread: log, conversation and two inboxes, then the devices.
+        await expect(page.locator(".thread .has")).to_have_count(6)
+        await expect(page.locator(".thread .missing")).to_have_count(0)
+        figures = page.locator(".charts figure")
+        await expect(figures.filter(has_text="Written entries/message")).to_be_visible()
+
         more = await alice.send("team", "and it moves")
         await expect(page.locator(f'.strip rect[data-seq="{more.seq}"]').first).to_be_visible()
         await expect(page.locator(f'.reach[data-position="{more.seq}"]').first).to_be_attached()

@@ -16,8 +16,11 @@ export function Explorer() {
   return (
     <main class="explorer">
       <header>
+        <img src="/icon.svg" alt="" width="34" height="34" />
         <h1>{say("explorer")}</h1>
-        <p>{say("explorer.sight", { first, last, head: seen.head, floor: seen.floor })}</p>
+        <p class="soft">
+          {say("explorer.sight", { first, last, head: seen.head, floor: seen.floor })}
+        </p>
         <div class="buttons">
           <button type="button" onClick={() => move(-1)} disabled={first === 1}>
             {say("explorer.earlier")}

@@ -1,4 +1,4 @@
-/** A message on its way: stored, passed by consumers, in inboxes, at devices. */
+/** A message on its way: sent, stored, passed by what follows the log, in inboxes, at devices. */
 
 import { Name } from "../views/parts";
 import { moment, say } from "../words";
@@ -7,30 +7,34 @@ import { way } from "./state";
 
 export function Followed() {
   const found = way.value;
-  if (!found) return <section class="followed">{say("explorer.choose")}</section>;
+  if (!found) {
+    return (
+      <section class="followed">
+        <p class="hint">{say("explorer.choose")}</p>
+      </section>
+    );
+  }
   const { entry } = found;
+  const { conversation, bytes } = entry;
   return (
     <section class="followed" aria-label={say("explorer.followed", { seq: entry.seq })}>
       <h2>{say("explorer.followed", { seq: entry.seq })}</h2>
-      <p>
-        {say("explorer.stored", {
-          time: moment(entry.time),
-          conversation: entry.conversation,
-          bytes: entry.bytes,
-        })}
-      </p>
-      {entry.kind && (
-        <p>
-          <Name of={entry.sender} />: {entry.kind}
-        </p>
-      )}
-      <ul>
+      <ol class="way">
+        {entry.kind && (
+          <li class="yes">
+            <strong>{say("explorer.sent")}</strong> <Name of={entry.sender} /> · {entry.kind}
+          </li>
+        )}
+        <li class="yes">
+          {say("explorer.stored", { time: moment(entry.time), conversation, bytes })}
+        </li>
         {Object.entries(found.consumers).map(([name, position]) => (
-          <li key={name}>
+          <li key={name} class={position >= entry.seq ? "yes" : ""}>
             <Sign yes={position >= entry.seq} /> {name}
           </li>
         ))}
-      </ul>
+        <li class="yes">{say(`explorer.${entry.mode}`)}</li>
+      </ol>
       <h3>{say("explorer.receivers", { count: found.receiver_count })}</h3>
       <Receivers of={found} />
     </section>
@@ -42,13 +46,16 @@ function Receivers({ of }: { readonly of: Way }) {
     <ul class="receivers">
       {of.receivers.map((one) => (
         <li key={one.user}>
-          <Name of={one.user} />
-          <span>{say(one.inbox ? "explorer.in.inbox" : "explorer.not.in.inbox")}</span>
+          <strong>
+            <Name of={one.user} />
+          </strong>
+          <span class="soft">{say(one.inbox ? "explorer.in.inbox" : "explorer.not.in.inbox")}</span>
           {one.devices.map((device) => (
-            <span key={device.device}>
+            <span key={device.device} class="device">
               <Sign yes={device.position >= of.entry.seq} /> {device.device}
             </span>
           ))}
+          {!one.devices.length && <span class="soft">{say("explorer.away")}</span>}
         </li>
       ))}
     </ul>
@@ -57,7 +64,11 @@ function Receivers({ of }: { readonly of: Way }) {
 
 function Sign({ yes }: { readonly yes: boolean }) {
   return (
-    <strong role="img" aria-label={say(yes ? "explorer.has" : "explorer.has.not")}>
+    <strong
+      role="img"
+      class={yes ? "sign yes" : "sign"}
+      aria-label={say(yes ? "explorer.has" : "explorer.has.not")}
+    >
       {yes ? "✓" : "…"}
     </strong>
   );

@@ -4,16 +4,19 @@ import { computed, signal } from "@preact/signals";
 import { reason } from "../views/parts";
 import { type Exploration, explore, follow, type Timing, type Way } from "./server";
 import { SHOWN_LOOKS } from "./shapes";
+import { COLUMN, LABEL } from "./Thread";
 
 /** Between two looks. */
 const PAUSE_MS = 700;
-/** Entries of the log in sight. */
-const SHOWN_ENTRIES = 80;
+/** Entries of the log in sight: as many as there is room for, within limits. */
+const SHOWN_ENTRIES = Math.max(40, Math.min(160, Math.floor((innerWidth - LABEL - 60) / COLUMN)));
 
 /** What happened between two looks. Times are in ms, rates by the second; null: nothing to tell. */
 export interface Beat {
   readonly messages: number;
   readonly pushes: number;
+  /** Entries that a message was written to: its conversation and inboxes. */
+  readonly written: number | null;
   readonly commit: number | null;
   readonly delivery: number | null;
 }
@@ -69,10 +72,13 @@ async function lookOnce(): Promise<void> {
 }
 
 function beat(before: Exploration, after: Exploration): Beat {
+  const messages = after.amplification.messages - before.amplification.messages;
+  const writes = after.amplification.actual.writes - before.amplification.actual.writes;
   const seconds = Math.max(1, after.now - before.now) / 1000;
   return {
     messages: (after.head - before.head) / seconds,
     pushes: (after.pushes - before.pushes) / seconds,
+    written: messages > 0 ? writes / messages : null,
     commit: mean(before.commits, after.commits),
     delivery: mean(before.deliveries, after.deliveries),
   };
