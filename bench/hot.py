@@ -20,7 +20,7 @@ from timewire.auth import mint
 from timewire.connection import Connection
 from timewire.gateway import Gateway
 from timewire.outbox import Outbox
-from timewire.rates import Rate
+from timewire.quotas import Meter
 from timewire.server import Server
 from timewire.session import Session
 from timewire.settings import load
@@ -91,7 +91,7 @@ class Pairs:
     def _connect(self, user: str) -> Connection:
         gateway, policy = self._gateway, self._gateway._policy
         outbox = Outbox(Sink(self._goal), policy.outbox_bytes, gateway._flusher)
-        session = Session(policy.limits, Rate(0))
+        session = Session(policy.limits, Meter())
         connection = Connection(gateway, cast(Any, _Socket()), outbox, session)
         token = mint(self.server.keys.secret, user)
         hello = {"type": "hello", "token": token, "device": "d"}
@@ -127,7 +127,8 @@ class Pairs:
 async def pairs(count: int) -> AsyncIterator[Pairs]:
     """So many connected pairs, with a server of their own in this process, without search."""
     with tempfile.TemporaryDirectory(prefix="timewire-bench-") as place:
-        config = load({"data": place, "port": 0, "sends_per_second": 0, "search": "off"}, {}, None)
+        unlimited = {"sends_per_second": 0, "frames_per_second": 0}
+        config = load({"data": place, "port": 0, "search": "off", **unlimited}, {}, None)
         server = await Server.start(config)
         try:
             opened = Pairs(server, Goal())

@@ -73,6 +73,7 @@ async def _start(data: Path, log: Path, settings: dict[str, object]) -> ServerPr
         "port": 0,
         "log_format": "json",
         "sends_per_second": 0,
+        "frames_per_second": 0,
         **settings,
     }
     flags = [text for key, value in given.items() for text in _flag(key, value)]

@@ -70,6 +70,11 @@ the next: there will be one message, and every ack names the same `seq`. Ids are
 place. All other devices of the sender are. When a send is refused for now (`retry`), repeat it
 first: until then, for ten seconds at most, later sends of the connection are refused with
 `out_of_turn`, so that none overtakes it.
+When `fields` has `retry_after`, wait so many ms before.
+
+**Limits.** `welcome` says what this device may do in a second. A send beyond it is refused with
+`rate_limited`, `retry_after` and `scope`: whose limit it was. Frames and bytes beyond it are not
+refused: the server reads on later, and so the device's own network slows it down.
 
 **Order.** `seq` orders a conversation, the same for all readers. It grows, with holes. Sends of one
 connection keep their order. When an ack came before another send began, its message is before.

@@ -313,6 +313,27 @@ async def test_a_busy_server_gets_everything_once(tmp_path: Path) -> None:
         assert sorted(map(int, await texts(bob, 120))) == list(range(120))
 
 
+async def test_what_goes_beyond_a_limit_goes_again_after_the_time_told_in_its_order(
+    tmp_path: Path,
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(seconds)
+
+    backoff = Backoff(0.001, 0.001, sleep=sleep)
+    async with (
+        serving(tmp_path / "data", conversation_sends_per_second=10) as server,
+        device(server, "alice", backoff=backoff) as alice,
+    ):
+        for number in range(13):
+            alice.post("self:alice", f"{number}")
+        await alice.flush()
+        assert await texts(alice, 13) == [f"{number}" for number in range(13)]
+        assert max(slept) > 0.02, "as long as a tenth of a second, less what has passed already"
+
+
 # Reading -----------------------------------------------------------------------------------------
 
 

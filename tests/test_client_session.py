@@ -277,6 +277,17 @@ def test_a_second_refusal_within_a_pause_asks_for_no_second_pause() -> None:
     assert not played(session, wire.Problem("too_busy", "", "b", retry=True)).pause
 
 
+@pytest.mark.parametrize(
+    ("told", "pause_ms"), [(250, 250), (10_000_000, 60_000), (-5, 0), ("soon", 0), (None, 0)]
+)
+def test_a_server_that_asks_to_wait_is_heeded_within_reason(told: Any, pause_ms: int) -> None:
+    session = online()
+    session.put(send("a"))
+    fields = {"retry_after": told}
+    done = played(session, wire.Problem("rate_limited", "", "a", retry=True, fields=fields))
+    assert (done.pause, done.pause_ms) == (True, pause_ms)
+
+
 def test_a_new_connection_ends_the_pause() -> None:
     session = online()
     session.put(send("a"))

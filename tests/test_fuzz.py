@@ -17,9 +17,10 @@ from timewire.auth import mint
 from timewire.backends.memory import MemoryStore
 from timewire.backends.rocksdb import RocksStore
 from timewire.coding import CODECS
+from timewire.config import Config
 from timewire.errors import CODES, Invalid
 from timewire.protocol import SUBPROTOCOLS, CloseCode, Hello, Limits, Problem
-from timewire.rates import Rate
+from timewire.quotas import Quotas
 from timewire.server import Server
 from timewire.session import Close, Command, Pull, Query, Session, Start
 from timewire.testing.devices import Closed, RawDevice, raw_device
@@ -125,7 +126,8 @@ def broken(draw: st.DrawFn, encode: Any) -> bytes:
 @given(data=st.data(), coding=st.sampled_from(SUBPROTOCOLS))
 def test_a_session_takes_anything(data: st.DataObject, coding: str) -> None:
     codec = CODECS[coding]
-    session = Session(Limits(65_536, 32_768, 100, 5), Rate(50))
+    meter = Quotas(Config(sends_per_second=50), lambda: NOW).meter(user="alice")
+    session = Session(Limits(65_536, 32_768, 100, 5), meter)
     session.receive(Hello("token", "phone"), NOW)
     session.welcome("alice", "phone", "s", Start("base", 3), NOW)
     encode = as_json if codec.text else as_msgpack

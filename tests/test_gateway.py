@@ -134,6 +134,10 @@ async def test_welcome_says_what_holds(house: House) -> None:
         "body_bytes": config.body_bytes,
         "page_entries": config.page_entries,
         "sends_in_flight": config.sends_in_flight,
+        "frames_per_second": config.frames_per_second,
+        "bytes_per_second": 0,
+        "sends_per_second": config.sends_per_second,
+        "conversation_sends_per_second": 0,
     }
     assert welcome["time"] == house.clock.now
     await device.expect("live", pos="0")
@@ -249,7 +253,10 @@ async def test_a_jump_of_the_wall_clock_closes_nothing_and_changes_no_limit(
         clock.now += jump_ms
         await asyncio.sleep(5 * module.TICK_S)
         refused = await say(alice, "2", "self:alice")
-        assert (refused["code"], refused["fields"]) == ("rate_limited", {"retry_after": 500})
+        assert (refused["code"], refused["fields"]) == (
+            "rate_limited",
+            {"retry_after": 500, "scope": "user"},
+        )
         ticks.now += 500
         assert (await say(alice, "2", "self:alice"))["type"] == "ack"
         assert (await alice.ask("ping", id="p"))["time"] == clock.now
@@ -488,7 +495,7 @@ async def test_sends_beyond_the_rate_are_refused(tmp_path: Path) -> None:
         assert [frame["type"] for frame in answers] == ["ack"] * 5 + ["error"] * 2
         assert [f["code"] for f in answers[5:]] == ["rate_limited", "out_of_turn"]
         assert all(f["retry"] for f in answers[5:])
-        assert answers[5]["fields"] == {"retry_after": 200}
+        assert answers[5]["fields"] == {"retry_after": 200, "scope": "user"}
         # Another device does not help, and another user has a rate of their own.
         laptop = await house.live("alice", "laptop")
         assert (await say(laptop, "x", "self:alice"))["code"] == "rate_limited"

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from timewire.asking import GetHistory, ListConversations
 from timewire.commands import Create, Send
+from timewire.config import Config
 from timewire.errors import TimewireError, error
 from timewire.protocol import (
     Ack,
@@ -31,7 +32,7 @@ from timewire.protocol import (
     Watching,
     Welcome,
 )
-from timewire.rates import Rate
+from timewire.quotas import Meter, Quotas
 from timewire.session import (
     MAX_BAD_FRAMES,
     MAX_CREDIT_PAGES,
@@ -49,8 +50,12 @@ LIMITS = Limits(frame_bytes=65_536, body_bytes=32_768, page_entries=100, sends_i
 NOW = 1_700_000_000_000
 
 
-def session(a_second: float = 0) -> Session:
-    return Session(LIMITS, Rate(a_second))
+def meter(a_second: int) -> Meter:
+    return Quotas(Config(sends_per_second=a_second), lambda: NOW).meter(user="alice")
+
+
+def session(a_second: int = 0) -> Session:
+    return Session(LIMITS, meter(a_second))
 
 
 def greeted(start: Start, credit: int = 4) -> tuple[Session, Effects]:
@@ -349,7 +354,7 @@ def test_answers_after_the_end_go_nowhere() -> None:
 
 
 def test_requests_beyond_the_rate_are_refused_until_time_has_passed() -> None:
-    made = Session(msgspec.structs.replace(LIMITS, sends_in_flight=100), Rate(10))
+    made = Session(msgspec.structs.replace(LIMITS, sends_in_flight=100), meter(10))
     made.receive(Hello("token", "phone"), NOW)
     made.welcome("alice", "phone", "s1", Start("base", 7, new=True), NOW)
     burst = [codes(made.receive(send(), NOW)) for _ in range(12)]
@@ -377,20 +382,6 @@ def test_bad_frames_are_told_and_too_many_of_them_end_the_connection() -> None:
 
 
 # -- the rate --------------------------------------------------------------------------------------
-
-
-def test_no_rate_is_no_limit() -> None:
-    rate = Rate(0)
-    assert all(rate.take(NOW) for _ in range(1000))
-
-
-def test_a_rate_gives_a_burst_and_then_what_time_brings() -> None:
-    rate = Rate(4)
-    assert [rate.take(NOW) for _ in range(5)] == [True] * 4 + [False]
-    assert [rate.take(NOW + 250), rate.take(NOW + 250)] == [True, False]
-    # A long pause gives one burst, not more; a clock that goes back gives nothing.
-    assert [rate.take(NOW + 3_600_000) for _ in range(5)] == [True] * 4 + [False]
-    assert not rate.take(NOW)
 
 
 # -- everything in any order -----------------------------------------------------------------------
@@ -544,7 +535,7 @@ def test_typing_is_handed_on_and_has_no_answer() -> None:
 
 
 def test_typing_that_comes_too_fast_is_let_go_without_a_word() -> None:
-    made = Session(LIMITS, Rate(2))
+    made = session(2)
     made.receive(Hello("token", "phone"), NOW)
     made.welcome("alice", "phone", "s1", Start("base", 7, new=True), NOW)
     passed = [made.receive(Typing("team"), NOW) for _ in range(4)]

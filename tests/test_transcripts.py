@@ -64,6 +64,8 @@ class Device:
         events = [*self.shown, *(told(event) for event in self.save(effects))]
         self.shown = []
         wants = [name for name in ("pause", "rebuild", "reconnect") if getattr(effects, name)]
+        if effects.pause_ms:
+            wants.append(f"at least {effects.pause_ms}")
         if effects.renew_ms is not None:
             wants.append(f"renew in {effects.renew_ms}")
         answers = [answered(id, answer) for id, answer in effects.answers]

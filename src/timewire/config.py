@@ -23,8 +23,14 @@ Kinds = tuple[Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,32}\Z")], ...]
 MediaTypes = tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z0-9.+-]+)/(\*|[a-z0-9.+*-]+)\Z")], ...]
 Urls = tuple[Annotated[str, Meta(pattern=r"^https?://[^\s,]+\Z")], ...]
 WebhookEvents = tuple[Literal["message", "change", "offline"], ...]
+Networks = tuple[Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?\Z")], ...]
 _POLICY: Final = r"^(adaptive|write|read|[A-Za-z_][\w.]*:[A-Za-z_]\w*)\Z"
 _SECRET: Final = rf"^\Z|^\S{{{MIN_SECRET_CHARS},}}\Z"
+
+
+def _limit(description: str) -> Meta:
+    """How many; 0: any number."""
+    return Meta(ge=0, le=10_000_000_000, description=f"{description}; 0: any number.")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,14 +215,37 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=100_000, description="Sends of one connection that may wait for their acks."),
     ] = 1000
     sends_per_second: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=10_000_000,
-            description="Sends a second that one user may make, over all connections and HTTP "
-            "together; 0: any number.",
-        ),
+        int, _limit("Sends a second of one user, over all connections and HTTP together")
     ] = 5000
+    frames_per_second: Annotated[
+        int, _limit("Frames and HTTP requests a second of one user; more are read later")
+    ] = 20_000
+    bytes_per_second: Annotated[
+        int, _limit("Bytes a second that one user may send, media apart; more are read later")
+    ] = 0
+    device_sends_per_second: Annotated[int, _limit("Sends a second of one device")] = 0
+    device_frames_per_second: Annotated[int, _limit("Frames a second of one device")] = 0
+    device_bytes_per_second: Annotated[int, _limit("Bytes a second of one device")] = 0
+    conversation_sends_per_second: Annotated[
+        int, _limit("Sends a second into one conversation, whoever makes them")
+    ] = 0
+    address_connections: Annotated[
+        int, _limit("WebSocket connections of one address (IPv6: of a /64) at the same time")
+    ] = 0
+    address_sends_per_second: Annotated[int, _limit("Sends a second from one address")] = 0
+    address_frames_per_second: Annotated[
+        int, _limit("Frames and HTTP requests a second from one address")
+    ] = 0
+    address_bytes_per_second: Annotated[
+        int, _limit("Bytes a second from one address, media apart")
+    ] = 0
+    trusted_proxies: Annotated[
+        Networks,
+        Meta(
+            description="Addresses or networks of proxies, such as `127.0.0.1` or `10.0.0.0/8`: "
+            "what they say in `X-Forwarded-For` is believed. Empty: nobody."
+        ),
+    ] = ()
     room_messages_per_second: Annotated[
         int,
         Meta(
@@ -419,7 +448,8 @@ SECTIONS: Final = {
     "fanout_policy": "Fan-out",
     "body_bytes": "Sizes",
     "media_mb": "Media",
-    "sends_in_flight": "Connections",
+    "sends_in_flight": "Limits",
+    "devices": "Connections",
     "tls_cert": "Access",
     "webhooks": "Webhooks",
     "log_level": "Logs",

@@ -84,6 +84,7 @@ class Connection:
     __slots__ = (
         "_owner",
         "_ws",
+        "address",
         "codec",
         "device",
         "expires_ms",
@@ -100,8 +101,11 @@ class Connection:
         "user",
     )
 
-    def __init__(self, owner: Owner, ws: Socket, outbox: Outbox, session: Session) -> None:
+    def __init__(
+        self, owner: Owner, ws: Socket, outbox: Outbox, session: Session, address: str = ""
+    ) -> None:
         self._owner = owner
+        self.address = address
         self._ws = ws
         self.outbox = outbox
         self.session = session
@@ -129,24 +133,27 @@ class Connection:
         while True:
             message = await ws.receive()
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-                self.take(message.data)
+                pause_ms = self.take(message.data)
                 if self.outbox.is_full():
                     # Its answers would pile up: who does not read is not read from.
                     await self.outbox.room()
-            elif message.type is WSMsgType.PING:
-                self.heard = self._owner.ticks()
-                await ws.pong(message.data)
-            elif message.type is WSMsgType.PONG:
-                self.heard = self._owner.ticks()
+            elif message.type is WSMsgType.PING or message.type is WSMsgType.PONG:
+                now = self.heard = self._owner.ticks()
+                pause_ms = self.session.meter.frame(len(message.data), now)
+                if message.type is WSMsgType.PING:
+                    await ws.pong(message.data)
             else:
                 return
+            if pause_ms:
+                await asyncio.sleep(pause_ms / 1000)
 
-    def take(self, data: str | bytes) -> None:
-        """A frame of the device."""
+    def take(self, data: str | bytes) -> int:
+        """A frame of the device; for how long no further one is to be read (ms)."""
         now = self.heard = self._owner.ticks()
-        session = self.session
+        session, size = self.session, _size(data)
+        pause_ms = session.meter.frame(size, now)
         try:
-            if _size(data) > session.limits.frame_bytes:
+            if size > session.limits.frame_bytes:
                 raise error("frame_too_large", limit=session.limits.frame_bytes)
             decoded = self.codec.decode_client(data)
         except TimewireError as fault:
@@ -154,6 +161,7 @@ class Connection:
         else:
             effects = session.receive(decoded, now)
         self._owner.carry_out(self, effects)
+        return pause_ms
 
     # -- out ------------------------------------------------------------------------------------
 

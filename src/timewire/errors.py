@@ -196,7 +196,12 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     # later, perhaps
     "rate_limited": (
         Retryable,
-        "more requests than one user may make in a second; repeat after `retry_after` ms",
+        "more in a second than `scope` (a user, device, conversation or address) may; repeat after "
+        "`retry_after` ms",
+    ),
+    "too_many_connections": (
+        Retryable,
+        "this address has as many connections as it may; close one, or come back later",
     ),
     "too_busy": (Retryable, "too many requests are waiting; repeat with a pause"),
     "out_of_turn": (

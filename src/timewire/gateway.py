@@ -48,7 +48,7 @@ from timewire.protocol import (
     Watch,
     closing,
 )
-from timewire.rates import Rate, Rates
+from timewire.quotas import Quotas
 from timewire.send import Intake, Request
 from timewire.session import Answer, Close, Effects, Pull, Session, Start
 from timewire.signals import Signals
@@ -74,14 +74,12 @@ class Policy:
         self,
         limits: Limits,
         *,
-        sends_per_second: int,
         outbox_bytes: int,
         hello_timeout_ms: int,
         silence_timeout_ms: int,
         origins: tuple[str, ...],
     ) -> None:
         self.limits = limits
-        self.sends_per_second = sends_per_second
         self.outbox_bytes = outbox_bytes
         self.hello_timeout_ms = hello_timeout_ms
         self.silence_timeout_ms = silence_timeout_ms
@@ -113,6 +111,7 @@ class Gateway:
         directory: Directory,
         signals: Signals,
         logins: Logins,
+        quotas: Quotas,
     ) -> None:
         self.ticks = ticks
         self._clock = clock
@@ -125,7 +124,7 @@ class Gateway:
         self._directory = directory
         self._signals = signals
         self._logins = logins
-        self.rates = Rates(policy.sends_per_second)
+        self._quotas = quotas
         self._flusher = Flusher(asyncio.get_running_loop())
         self._connections: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,16 +153,18 @@ class Gateway:
         if self._closed:
             raise error("shutting_down")
         self._policy.check_origin(request)
-        ws, transport = await accept(request, self._policy.limits.frame_bytes)
-        await self.serve(ws, transport)
+        address = self._quotas.caller(request)
+        with self._quotas.connection(address):
+            ws, transport = await accept(request, self._policy.limits.frame_bytes)
+            await self.serve(ws, transport, address)
         return ws
 
-    async def serve(self, ws: Socket, transport: asyncio.WriteTransport) -> None:
+    async def serve(self, ws: Socket, transport: asyncio.WriteTransport, address: str = "") -> None:
         """A connection from beginning to end.  Frames are read from ``ws``, written to its
-        transport."""
+        transport.  ``address``: for whom it counts."""
         outbox = Outbox(transport, self._policy.outbox_bytes, self._flusher)
-        session = Session(self._policy.limits, Rate(self._policy.sends_per_second))
-        connection = Connection(self, ws, outbox, session)
+        session = Session(self._policy.limits, self._quotas.meter(address=address))
+        connection = Connection(self, ws, outbox, session, address)
         self._connections[connection] = None
         try:
             await connection.read()
@@ -202,7 +203,9 @@ class Gateway:
             connection.kind = hello.kind[:MAX_KIND_CHARS]
             connection.token_id, connection.issued_ms = claims.id, claims.issued_ms
             self._logins.join(connection)
-            session.rate = self.rates.of(claims.user)
+            session.meter = self._quotas.meter(
+                address=connection.address, user=claims.user, device=device
+            )
         except TimewireError as fault:
             connection.user = ""
             self.carry_out(connection, session.reject(fault))

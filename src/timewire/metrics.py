@@ -8,6 +8,12 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ACKS: Final = Counter("timewire_acks", "Requests answered after their durable commit")
 REFUSALS: Final = Counter("timewire_refusals", "Requests refused, by error code", ["code"])
+LIMITED: Final = Counter(
+    "timewire_limited", "What went beyond a limit, by its scope and kind", ["scope", "what"]
+)
+RATES_KEPT: Final = Gauge(
+    "timewire_rates_kept", "Names whose limits are being counted, by scope", ["scope"]
+)
 SEND_QUEUE: Final = Gauge("timewire_send_queue_requests", "Requests waiting for the sequencer")
 LOG_HEAD: Final = Gauge("timewire_log_head_seq", "SeqId of the newest durable message")
 COMMIT_SECONDS: Final = Histogram(

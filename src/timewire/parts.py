@@ -30,6 +30,7 @@ from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
 from timewire.news import News
 from timewire.protocol import Limits
+from timewire.quotas import least
 from timewire.revocations import Revocations
 from timewire.sampling import Sampler
 from timewire.screen import Screening, Terms, load_hook
@@ -115,15 +116,19 @@ def delivery(
 
 def gateway_policy(config: Config) -> Policy:
     """What connections may do."""
+    allowed = least(config)
     limits = Limits(
         frame_bytes=config.frame_bytes,
         body_bytes=config.body_bytes,
         page_entries=config.page_entries,
         sends_in_flight=config.sends_in_flight,
+        frames_per_second=allowed.frames,
+        bytes_per_second=allowed.bytes,
+        sends_per_second=allowed.sends,
+        conversation_sends_per_second=config.conversation_sends_per_second,
     )
     return Policy(
         limits,
-        sends_per_second=config.sends_per_second,
         outbox_bytes=config.outbox_bytes,
         hello_timeout_ms=int(config.hello_timeout_s * 1000),
         silence_timeout_ms=int(config.silence_timeout_s * 1000),

@@ -101,12 +101,20 @@ QUERIES: Final = frozenset[type](get_args(Query))
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the server takes: larger is refused, never cut."""
+    """What the server takes: larger is refused, never cut.
+
+    ``..._per_second``: what this device may do; 0: any number.  Other devices of the same user and
+    others at the same address may use it up.
+    """
 
     frame_bytes: int
     body_bytes: int
     page_entries: int
     sends_in_flight: int
+    frames_per_second: int = 0
+    bytes_per_second: int = 0
+    sends_per_second: int = 0
+    conversation_sends_per_second: int = 0
 
 
 class Welcome(Frame, tag="welcome"):

@@ -1,62 +1,86 @@
-"""How often something may be done: a token bucket for each user, whichever way requests come."""
+"""How often something may be done: token buckets, one for each name, for those seen last."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
-from timewire.errors import TimewireError, error
+from timewire.metrics import RATES_KEPT
 
 MAX_RATES_KEPT: Final = 100_000
-"""Users whose bucket is remembered: those who came last; about 200 bytes each."""
+"""Names of one scope whose bucket is remembered: those that came last; about 200 bytes each."""
+
+ROUNDING: Final = 1e-9
 
 
 class Rate:
-    """A token bucket: ``a_second`` requests in the long run, a burst of as many; 0 = no limit."""
+    """A token bucket: ``a_second`` in the long run, a burst of as many; 0: no limit.
 
-    __slots__ = ("a_second", "since", "tokens")
+    Times are in ticks.
+    """
 
-    def __init__(self, a_second: float) -> None:
+    __slots__ = ("a_second", "scope", "since", "tokens")
+
+    def __init__(self, a_second: float, scope: str = "") -> None:
         self.a_second = a_second
+        self.scope = scope
         self.tokens = a_second
         self.since = 0.0
 
-    def take(self, now: float) -> bool:
-        """Whether one more request may pass; ``now``: in ticks."""
+    def pause_ms(self, now: float, count: float = 1) -> int:
+        """How long until so many may pass: 0 when they may now."""
         if not self.a_second:
-            return True
+            return 0
+        self._gain(now)
+        missing = count - self.tokens
+        return 0 if missing <= ROUNDING else max(1, math.ceil(missing * 1000 / self.a_second))
+
+    def spend(self, now: float, count: float = 1) -> int:
+        """Have so many pass, whether they may or not; how long nothing more may pass then (ms)."""
+        if not self.a_second:
+            return 0
+        self._gain(now)
+        self.tokens -= count
+        return 0 if self.tokens >= 0 else math.ceil(-self.tokens * 1000 / self.a_second)
+
+    def _gain(self, now: float) -> None:
         gained = max(0, now - self.since) * self.a_second / 1000
         self.tokens = min(self.a_second, self.tokens + gained)
         self.since = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
 
-    def refusal(self) -> TimewireError:
-        """The error for a request that may not pass: ``retry_after`` ms from now, one may."""
-        pause_ms = math.ceil((1 - self.tokens) * 1000 / self.a_second) if self.a_second else 0
-        return error("rate_limited", retry_after=max(1, pause_ms))
+
+def take_all(rates: Iterable[Rate], now: float) -> tuple[int, str] | None:
+    """Take one from each bucket, or from none.
+
+    None: it may pass.  Else the longest pause that one of them asks for (ms), and its scope.
+    """
+    rates = tuple(rates)
+    pause_ms, scope = 0, ""
+    for rate in rates:
+        if (wanted_ms := rate.pause_ms(now)) > pause_ms:
+            pause_ms, scope = wanted_ms, rate.scope
+    if pause_ms:
+        return pause_ms, scope
+    for rate in rates:
+        rate.spend(now)
+    return None
 
 
 class Rates:
-    """A bucket for each user, the same for all of the user's connections and for HTTP."""
+    """A bucket for each name of a scope, such as each user."""
 
-    def __init__(self, a_second: float) -> None:
-        self._a_second = a_second
+    def __init__(self, a_second: float, scope: str) -> None:
+        self.a_second = a_second
+        self.scope = scope
         self._rates: OrderedDict[str, Rate] = OrderedDict()
 
-    def of(self, user: str) -> Rate:
-        """The bucket of a user."""
-        rate = self._rates.pop(user, None) or Rate(self._a_second)
-        self._rates[user] = rate
+    def of(self, name: str) -> Rate:
+        """The bucket of a name."""
+        rate = self._rates.pop(name, None) or Rate(self.a_second, self.scope)
+        self._rates[name] = rate
         if len(self._rates) > MAX_RATES_KEPT:
             self._rates.popitem(last=False)
+        RATES_KEPT.labels(self.scope).set(len(self._rates))
         return rate
-
-    def check(self, user: str, now: float) -> None:
-        """Count one request; ``now``: in ticks.  Raises ``Retryable`` (rate_limited)."""
-        rate = self.of(user)
-        if not rate.take(now):
-            raise rate.refusal()

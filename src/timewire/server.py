@@ -44,6 +44,7 @@ from timewire.parts import (
 )
 from timewire.protocol import Query, ServerFrame
 from timewire.queries import Queries
+from timewire.quotas import Quotas
 from timewire.retention import retention
 from timewire.revocations import Revocations
 from timewire.running import run_until_stopped
@@ -106,6 +107,7 @@ class Server:
         )
         self._logins = Logins(device_rules(config), self._revocations, store.directory, clock)
         self._policy = gateway_policy(config)
+        self._quotas = Quotas(config, ticks)
         self._gateway = Gateway(
             self._policy,
             self._verify,
@@ -118,6 +120,7 @@ class Server:
             directory=store.directory,
             signals=self._signals,
             logins=self._logins,
+            quotas=self._quotas,
         )
         self._listener: Listener | None = None
         self._stopping = False
@@ -276,7 +279,7 @@ class Server:
             hub=self.hub,
             bus=self._bus,
             sender=self._sender,
-            rates=self._gateway.rates,
+            quotas=self._quotas,
             sync=self._sync,
             answer=self._answer,
             indexer=self._indexer,

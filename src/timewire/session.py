@@ -18,7 +18,7 @@ from typing import Final, Literal, cast
 
 import msgspec
 
-from timewire.commands import Command
+from timewire.commands import Command, place_of
 from timewire.errors import Invalid, TimewireError, error
 from timewire.model import Seq
 from timewire.protocol import (
@@ -43,7 +43,7 @@ from timewire.protocol import (
     Welcome,
     problem,
 )
-from timewire.rates import Rate
+from timewire.quotas import Meter
 from timewire.sync import Pulled
 
 MAX_CREDIT_PAGES: Final = 64
@@ -96,10 +96,10 @@ class Session:
         "credit",
         "device",
         "limits",
+        "meter",
         "position",
         "pulling",
         "queries",
-        "rate",
         "stalled",
         "stalled_until",
         "state",
@@ -107,10 +107,10 @@ class Session:
         "user",
     )
 
-    def __init__(self, limits: Limits, rate: Rate) -> None:
+    def __init__(self, limits: Limits, meter: Meter) -> None:
         self.state: State = "new"
         self.limits = limits
-        self.rate = rate
+        self.meter = meter
         self.user = ""
         self.device = ""
         self.base = ""
@@ -158,8 +158,9 @@ class Session:
             return (problem(error("out_of_turn", first=self.stalled), frame.id),)
         if self.commands >= self.limits.sends_in_flight:
             return self._turn_away(error("too_busy"), frame.id)
-        if not self.rate.take(now):
-            return self._turn_away(self.rate.refusal(), frame.id)
+        place = place_of(self.user, frame) if self.meter.by_conversation else ""
+        if (refused := self.meter.send(place, now)) is not None:
+            return self._turn_away(refused, frame.id)
         self.commands += 1
         return (frame,)
 
@@ -182,7 +183,7 @@ class Session:
         if isinstance(frame, Ping):
             return (frame,)
         if isinstance(frame, Typing):
-            return (frame,) if self.rate.take(now) else ()
+            return (frame,) if self.meter.signal(now) else ()
         if isinstance(frame, Query | Watch):
             if self.queries >= MAX_QUERIES_IN_FLIGHT:
                 return (problem(error("too_busy"), frame.id),)

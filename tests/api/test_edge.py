@@ -149,7 +149,7 @@ async def test_a_fault_in_a_websocket_ends_it_and_writes_nothing_into_it(
     def broken(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(http.server._gateway, "_take", broken)
+    monkeypatch.setattr("timewire.connection.Connection.take", broken)
     async with http.session.ws_connect("/v1/ws") as ws:
         await ws.send_str("{}")
         message = await ws.receive()

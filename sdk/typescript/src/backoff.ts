@@ -1,6 +1,6 @@
 /** The pauses between connections, and what ends them early. */
 
-import { CloseCode } from "./protocol.js";
+import { CloseCode, type Problem } from "./protocol.js";
 
 export interface BackoffOptions {
   /** The longest first pause. */
@@ -38,12 +38,18 @@ export class Backoff {
 }
 
 /** The longest pause that a server may ask for. */
-const MAX_TOLD_PAUSE_MS = 60_000;
+export const MAX_TOLD_PAUSE_MS = 60_000;
 
 /** How long a server that stops has asked to stay away, so that not all come back at once. */
 export function toldPauseMs(code: number, reason: string): number {
   const told = code === CloseCode.SHUTTING_DOWN ? / (\d{1,8})$/.exec(reason)?.[1] : undefined;
   return Math.min(Number(told ?? 0), MAX_TOLD_PAUSE_MS);
+}
+
+/** How long the server has asked to wait before what it refused is repeated. */
+export function retryAfterMs({ fields }: Problem): number {
+  const told = fields.retry_after;
+  return typeof told === "number" ? Math.max(0, Math.min(told, MAX_TOLD_PAUSE_MS)) : 0;
 }
 
 /** What a page knows of the world around it. */

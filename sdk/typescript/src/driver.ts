@@ -269,7 +269,7 @@ export class Driver implements Core {
     this.#session.taken(this.#unread());
     for (const [id, answer] of effects.answers) this.#answer(id, answer);
     this.#transmit(effects, link);
-    if (effects.pause) void this.#run(() => this.#rest());
+    if (effects.pause) void this.#run(() => this.#rest(effects.pauseMs));
     if (effects.rebuild) void this.#run(() => this.#rebuild());
     if (effects.renewMs) this.#renewIn(effects.renewMs);
     const { state } = this.#session;
@@ -329,8 +329,8 @@ export class Driver implements Core {
   // -- tasks --------------------------------------------------------------------------------------
 
   /** The pause that a busy server asks for. */
-  async #rest(): Promise<void> {
-    const ms = this.options.backoff.pauseMs(this.#pauses);
+  async #rest(toldMs: number): Promise<void> {
+    const ms = toldMs + this.options.backoff.pauseMs(this.#pauses);
     this.#pauses += 1;
     await new Promise((resolve) => setTimeout(resolve, ms));
     if (this.#fault) return;

@@ -29,7 +29,7 @@ export const ERROR_KINDS = {
   not_found:
     "unknown_device unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
-    "rate_limited too_busy out_of_turn search_behind hook_failed storage_unavailable cluster_unavailable shutting_down not_connected",
+    "rate_limited too_many_connections too_busy out_of_turn search_behind hook_failed storage_unavailable cluster_unavailable shutting_down not_connected",
   unknown_outcome:
     "outcome_unknown server_fault",
   damaged:
@@ -674,12 +674,21 @@ export interface Media {
   readonly height: number;
 }
 
-/** What the server takes: larger is refused, never cut. */
+/**
+ * What the server takes: larger is refused, never cut.
+ *
+ * `..._per_second`: what this device may do; 0: any number.  Other devices of the same user and
+ * others at the same address may use it up.
+ */
 export interface Limits {
   readonly frame_bytes: number;
   readonly body_bytes: number;
   readonly page_entries: number;
   readonly sends_in_flight: number;
+  readonly frames_per_second: number;
+  readonly bytes_per_second: number;
+  readonly sends_per_second: number;
+  readonly conversation_sends_per_second: number;
 }
 
 /**
@@ -1046,7 +1055,7 @@ export interface ContentBodies {
 }
 
 const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]> = {
-  welcome: [{ version: 1, expires: 0 }],
+  welcome: [{ version: 1, expires: 0 }, { limits: "Limits" }],
   page: [{ has_more: false }, { messages: "Message" }],
   live: [{}],
   push: [{}, { message: "Message" }],
@@ -1069,6 +1078,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   pong: [{ id: "", time: 0 }],
   Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
   Media: [{ width: 0, height: 0 }],
+  Limits: [{ frames_per_second: 0, bytes_per_second: 0, sends_per_second: 0, conversation_sends_per_second: 0 }],
   ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0, mention_all: "members", presence: "all" }, { last: "Message" }],
   SearchHit: [{}, { message: "Message" }],
 };

@@ -18,6 +18,7 @@
  *   the rebuild is done.
  */
 
+import { retryAfterMs } from "./backoff.js";
 import { error, faultOf, type TimewireError } from "./errors.js";
 import type { Arrival, Event } from "./events.js";
 import { bytesOf } from "./names.js";
@@ -65,8 +66,8 @@ export type Answer = wire.Ack | Page | TimewireError;
  * What is to be done.
  *
  * `events` holds the arrivals of `change` too, in the same order: those that the store knew already
- * are not shown. `pause`: call `resume` after a pause. `rebuild`: rebuild from the conversation list
- * and history, then call `rebuilt`. `reconnect`: end this connection and begin another one.
+ * are not shown. `pause`: call `resume` after a pause, not before `pauseMs`. `rebuild`: rebuild from the
+ * conversation list and history, then call `rebuilt`. `reconnect`: end this connection and begin another one.
  * `renewMs`: call `renew` with a newer token after this time.
  */
 export interface Effects {
@@ -75,6 +76,7 @@ export interface Effects {
   answers: [id: string, answer: Answer][];
   frames: wire.ClientFrame[];
   pause: boolean;
+  pauseMs: number;
   rebuild: boolean;
   reconnect: boolean;
   renewMs?: number;
@@ -82,7 +84,14 @@ export interface Effects {
 
 function none(): Effects {
   const empty = { events: [], answers: [], frames: [] };
-  return { change: nothing(), ...empty, pause: false, rebuild: false, reconnect: false };
+  return {
+    change: nothing(),
+    ...empty,
+    pause: false,
+    pauseMs: 0,
+    rebuild: false,
+    reconnect: false,
+  };
 }
 
 type Sync = wire.SyncPage | wire.Push | wire.Live | wire.At | wire.Behind;
@@ -423,16 +432,18 @@ export class Session {
       this.#fail(frame.id, fault);
       this.#sendCommands();
     } else if (this.#commands.has(frame.id)) {
-      this.#todo.pause ||= !this.#rests();
+      this.#rest(frame);
       this.#commands.postpone(frame.id);
     } else if (this.#queries.has(frame.id)) {
-      this.#todo.pause ||= !this.#rests();
+      this.#rest(frame);
       this.#postponed.add(frame.id);
     }
   }
 
-  #rests(): boolean {
-    return this.#commands.paused || this.#postponed.size > 0;
+  #rest(frame: wire.Problem): void {
+    if (this.#commands.paused || this.#postponed.size > 0) return;
+    this.#todo.pause = true;
+    this.#todo.pauseMs = retryAfterMs(frame);
   }
 
   #fail(id: string, fault: TimewireError): void {

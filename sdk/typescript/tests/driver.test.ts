@@ -193,6 +193,21 @@ describe("the outbox", () => {
     expect((await one).seq).toBe(1);
   });
 
+  test("a refused send goes again after the time that the server has told, in its order", async () => {
+    const line = new Line();
+    const driver = await start(parts(line));
+    const sent = [driver.put(send("a")), driver.put(send("b"))];
+    const end = await line.online();
+    await end.hears("send", 2);
+    const before = performance.now();
+    end.say(problem("rate_limited", "a", true, { retry_after: 120 }));
+    end.say(problem("out_of_turn", "b", true));
+    await end.hears("send", 4);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(119);
+    end.say(ack("a", 1), ack("b", 2));
+    expect((await Promise.all(sent)).map((one) => one.seq)).toEqual([1, 2]);
+  });
+
   test("what is asked for at any moment is done", async () => {
     const line = new Line();
     const driver = await start(parts(line));

@@ -7,6 +7,10 @@ export const LIMITS: protocol.Limits = {
   body_bytes: 1024,
   page_entries: 50,
   sends_in_flight: 3,
+  frames_per_second: 0,
+  bytes_per_second: 0,
+  sends_per_second: 0,
+  conversation_sends_per_second: 0,
 };
 
 /** A message by bob to `team`, with the SeqId in it; `more` says what is different. */
@@ -47,8 +51,13 @@ export const live = (pos = "0") => frame({ type: "live", pos });
 
 export const ack = (id: string, seq: number) => frame({ type: "ack", id, seq, time: 1000 + seq });
 
-export function problem(code: string, id: string, retry = false): protocol.ServerFrame {
-  return frame({ type: "error", code, message: code, id, retry });
+export function problem(
+  code: string,
+  id: string,
+  retry = false,
+  fields: Record<string, unknown> = {},
+): protocol.ServerFrame {
+  return frame({ type: "error", code, message: code, id, retry, fields });
 }
 
 /** A text that is sent, with its id as its text. */

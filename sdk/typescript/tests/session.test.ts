@@ -200,6 +200,19 @@ describe("writing", () => {
     expect(ids(session.effects())).toEqual(["a", "b", "d"]);
   });
 
+  test.each([
+    [250, 250],
+    [10_000_000, 60_000],
+    [-5, 0],
+    ["soon", 0],
+    [undefined, 0],
+  ])("a server that asks to wait for %s ms is heeded, within reason", (retry_after, pauseMs) => {
+    const session = online();
+    session.put(send("a"));
+    const refused = problem("rate_limited", "a", true, { retry_after });
+    expect(played(session, refused).pauseMs).toBe(pauseMs);
+  });
+
   test("a new connection ends the pause", () => {
     const session = online();
     session.put(send("a"));

@@ -94,6 +94,7 @@ class Device {
     this.#shown = [];
     const simple = ["pause", "rebuild", "reconnect"] as const;
     const wants: string[] = simple.filter((name) => effects[name]);
+    if (effects.pauseMs) wants.push(`at least ${effects.pauseMs}`);
     if (effects.renewMs !== undefined) wants.push(`renew in ${effects.renewMs}`);
     const answers = effects.answers.map(([id, answer]) => answered(id, answer));
     const state = step.state === undefined ? {} : { state: this.#session.state };

@@ -15,23 +15,34 @@ from timewire.auth import Keys
 from timewire.errors import TimewireError, error
 from timewire.gateway import Verify
 from timewire.names import check_name
+from timewire.quotas import Quotas
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """For whom a request is carried out, and with whose rights."""
+    """For whom a request is carried out, and with whose rights.  ``address``: see ``quotas``."""
 
     user: str
     authority: Literal["member", "system"]
+    address: str = ""
 
 
 class Callers:
     """Finds out who calls."""
 
-    def __init__(self, keys: Keys, verify: Verify) -> None:
+    def __init__(self, keys: Keys, verify: Verify, quotas: Quotas) -> None:
         self._keys = keys
         self._verify = verify
+        self._quotas = quotas
 
     def find(self, request: web.Request) -> Caller:
+        """The caller of a new request, which counts; see ``know``.  Raises ``Retryable`` too."""
+        address = self._arrive(request)
+        caller = msgspec.structs.replace(self.know(request), address=address)
+        if caller.authority == "member":
+            self._quotas.meter(user=caller.user).request(_size(request), self._quotas.ticks())
+        return caller
+
+    def know(self, request: web.Request) -> Caller:
         """The caller: a token's user, or with the admin key the user that ``as`` names.
 
         Raises ``Forbidden`` (bad_token, token_expired, bad_admin_key), ``Invalid`` (bad_name).
@@ -45,9 +56,25 @@ class Callers:
             raise error("bad_token", "the admin key acts for a user: name one with `?as=`")
         return Caller(self._verify(credentials, None).user, "member")
 
+    def count(self, caller: Caller, conversation: str = "") -> None:
+        """Count a send or a transfer.  Raises ``Retryable`` (rate_limited)."""
+        if caller.authority == "member":
+            meter = self._quotas.meter(address=caller.address, user=caller.user)
+            refused = meter.send(conversation, self._quotas.ticks())
+            if refused is not None:
+                raise refused
+
     def check_admin(self, request: web.Request) -> None:
         """Raises ``Forbidden`` (bad_admin_key) unless the caller has the admin key."""
+        self._arrive(request)
         self._keys.check_admin(_bearer(request))
+
+    def _arrive(self, request: web.Request) -> str:
+        """Count a request for its address, before anybody looks at what it brings."""
+        address = self._quotas.caller(request)
+        if address:
+            self._quotas.meter(address=address).request(_size(request), self._quotas.ticks())
+        return address
 
     def _is_admin_key(self, credentials: str) -> bool:
         try:
@@ -61,3 +88,9 @@ def _bearer(request: web.Request) -> str:
     """The credentials of a request; empty when there are none of this kind."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def _size(request: web.Request) -> int:
+    """Bytes that a request brings, as it says; media are counted as transfers instead."""
+    is_media = request.content_type != "application/json"
+    return 0 if is_media else request.content_length or 0

@@ -45,6 +45,7 @@ STATUSES: Final = {
     "bad_media_type": 415,
     "bad_media_range": 416,
     "rate_limited": 429,
+    "too_many_connections": 429,
     "server_fault": 500,
 }
 """Codes for which HTTP has a more exact status than that of their class."""

@@ -19,11 +19,9 @@ from timewire.api.callers import Caller, Callers
 from timewire.api.edge import answer, read, refusal
 from timewire.api.routes import GetMedia, Route
 from timewire.attachments import Attachments, File
-from timewire.clock import Ticks
 from timewire.errors import error
 from timewire.images import IMAGE_TYPES
 from timewire.metrics import MEDIA_IN, MEDIA_OUT
-from timewire.rates import Rates
 
 MAX_TRANSFERS: Final = 256
 """Uploads and downloads under way in one process; a further one is refused with too_busy."""
@@ -45,13 +43,9 @@ _HEADERS: Final = {
 class Files:
     """The handlers of ``/v1/media``."""
 
-    def __init__(
-        self, attachments: Attachments, callers: Callers, rates: Rates, ticks: Ticks
-    ) -> None:
+    def __init__(self, attachments: Attachments, callers: Callers) -> None:
         self._attachments = attachments
         self._callers = callers
-        self._rates = rates
-        self._ticks = ticks
         self._transfers: Counter[str] = Counter()
 
     async def upload(self, route: Route, request: web.Request) -> web.StreamResponse:
@@ -112,8 +106,7 @@ class Files:
 
     def _caller(self, request: web.Request) -> Caller:
         caller = self._callers.find(request)
-        if caller.authority == "member":
-            self._rates.check(caller.user, self._ticks())
+        self._callers.count(caller)
         return caller
 
     @contextmanager

@@ -33,7 +33,7 @@ from timewire.auth import Keys, mint
 from timewire.backups import Snapshots
 from timewire.bus import Bus
 from timewire.clock import Clock, Ticks
-from timewire.commands import Command
+from timewire.commands import Command, place_of
 from timewire.config import Config
 from timewire.errors import TimewireError, error
 from timewire.explorer import Explore, Explorer, Follow
@@ -44,7 +44,7 @@ from timewire.logins import Logins, Revoke
 from timewire.metrics import RESETS
 from timewire.model import Seq
 from timewire.protocol import Cursor, Query
-from timewire.rates import Rates
+from timewire.quotas import Quotas
 from timewire.search import Indexer
 from timewire.send import Intake
 from timewire.session import Answer
@@ -67,7 +67,7 @@ class Api:
         hub: Hub,
         bus: Bus,
         sender: Intake,
-        rates: Rates,
+        quotas: Quotas,
         sync: Sync,
         answer: Answer,
         indexer: Indexer | None,
@@ -92,9 +92,8 @@ class Api:
         self._webhooks = webhooks
         self._snapshots = snapshots
         self._explorer = explorer
-        self._callers = Callers(keys, verify)
-        self._rates = rates
-        self._files = Files(attachments, self._callers, self._rates, ticks)
+        self._callers = Callers(keys, verify, quotas)
+        self._files = Files(attachments, self._callers)
         self._headers = Headers(config.origins)
         self._watch = Watch()
         self._stopping = stopping
@@ -146,9 +145,8 @@ class Api:
 
     async def _command(self, route: Route, request: web.Request) -> web.Response:
         caller = self._callers.find(request)
-        if caller.authority == "member":
-            self._rates.check(caller.user, self._ticks())
         command = cast(Command, await read(request, _asks(route)))
+        self._callers.count(caller, place_of(caller.user, command))
         try:
             return answer(await self._sender.ask(caller.user, command, caller.authority))
         except TimewireError as fault:
@@ -174,7 +172,7 @@ class Api:
             RESETS.labels(lost.reason).inc()
             cursor = Cursor(base, str(self._hub.position))
             return answer(Synced([], cursor, reset=lost.reason))
-        self._callers.find(request)  # the token may have ended while we waited
+        self._callers.know(request)  # the token may have ended while we waited
         messages = [msgspec.Raw(message) for message in page.messages]
         return answer(Synced(messages, Cursor(base, str(page.position)), page.has_more))
 

@@ -233,7 +233,7 @@ class Driver:
                 self._planned = True
                 self._link.hang_up()
         if effects.pause:
-            self._run("pause", self._rest())
+            self._run("pause", self._rest(effects.pause_ms / 1000))
         if effects.rebuild:
             self._run("rebuild", self._rebuild())
         if effects.renew_ms is not None and not isinstance(self._source, str):
@@ -283,9 +283,9 @@ class Driver:
 
     # -- tasks ----------------------------------------------------------------------------------
 
-    async def _rest(self) -> None:
+    async def _rest(self, told_s: float) -> None:
         """The pause that a busy server asks for."""
-        await self._backoff.pause(self._pauses)
+        await self._backoff.pause(self._pauses, told_s)
         self._pauses += 1
         self.session.resume()
         self._act()

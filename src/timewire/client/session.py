@@ -107,9 +107,10 @@ class Effects(msgspec.Struct):
     """What is to be done.
 
     ``events`` holds the arrivals of ``change`` too, in the same order: those that the store knew
-    already are not shown.  ``pause``: call ``resume`` after a pause.  ``rebuild``: rebuild from the
-    conversation list and history, then call ``rebuilt``.  ``reconnect``: end this connection and
-    begin another one.  ``renew_ms``: call ``renew`` with a newer token after this time.
+    already are not shown.  ``pause``: call ``resume`` after a pause, not before ``pause_ms``.
+    ``rebuild``: rebuild from the conversation list and history, then call ``rebuilt``.
+    ``reconnect``: end this connection and begin another one.  ``renew_ms``: call ``renew`` with a
+    newer token after this time.
     """
 
     change: Change = msgspec.field(default_factory=Change)
@@ -117,6 +118,7 @@ class Effects(msgspec.Struct):
     answers: list[tuple[wire.Id, Answer]] = []
     frames: list[wire.ClientFrame] = []
     pause: bool = False
+    pause_ms: int = 0
     rebuild: bool = False
     reconnect: bool = False
     renew_ms: int | None = None
@@ -409,14 +411,16 @@ class Session:
             self._fail(frame.id, fault)
             self._send_commands()
         elif frame.id in self._outbox:
-            self._effects.pause |= not self._resting()
+            self._rest(frame)
             self._outbox.postpone(frame.id)
         elif frame.id in self._queries:
-            self._effects.pause |= not self._resting()
+            self._rest(frame)
             self._postponed[frame.id] = None
 
-    def _resting(self) -> bool:
-        return self._outbox.paused or bool(self._postponed)
+    def _rest(self, frame: wire.Problem) -> None:
+        if not self._outbox.paused and not self._postponed:
+            self._effects.pause = True
+            self._effects.pause_ms = _retry_after(frame)
 
     def _fail(self, id: wire.Id, fault: TimewireError) -> None:
         command = self._outbox.settle(id)
@@ -433,6 +437,12 @@ def _told(frame: wire.SomeoneTyping | wire.Presence | wire.Watching) -> list[Eve
         return [Typing(frame.conversation, frame.user)]
     users = frame.users if isinstance(frame, wire.Watching) else [frame]
     return [Presence(one.user, one.online, one.seen) for one in users]
+
+
+def _retry_after(frame: wire.Problem) -> int:
+    """How long the server has asked to wait before a repeat (ms)."""
+    told = frame.fields.get("retry_after")
+    return max(0, min(told, wire.MAX_TOLD_PAUSE_MS)) if isinstance(told, int) else 0
 
 
 def fault_of(frame: wire.Problem) -> TimewireError:
