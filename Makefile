@@ -17,7 +17,7 @@ JOBS ?= 2
 SOAK_MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-libraries bench-peers bench-check serve soak lock clean
+.PHONY: help setup web chromium faketime test check format demo demo-cluster screenshots web-trace bench bench-cluster bench-libraries bench-peers bench-check serve soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -98,6 +98,9 @@ web-trace: setup web chromium ## what scrolling through 10,000 messages costs a 
 
 bench: setup ## measure; BENCH_ARGS are handed on
 	$(PY) -m bench $(BENCH_ARGS)
+
+bench-cluster: setup ## measure clusters on this machine; BENCH_ARGS are handed on
+	$(PY) -m bench cluster $(BENCH_ARGS)
 
 # Into the environment of the tests too: these run in one process with what they are compared with.
 $(VENV)/.libraries: $(STAMP) requirements/libraries.lock

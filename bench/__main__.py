@@ -12,8 +12,8 @@ from typing import Any, Final
 import uvloop
 from rich.console import Console
 
-from bench import flame, machine, report
-from bench.cases import Case, cases, search
+from bench import capacity, flame, machine, report
+from bench.cases import Case, cases, cluster_cases, search
 from bench.pictures import pictures
 from bench.profile import Share, profiling, shares
 from bench.report import Outcome
@@ -21,6 +21,7 @@ from bench.server import serving
 from bench.soak import soak
 from bench.wire import TEXT_BYTES
 
+CLUSTER: Final = "cluster"
 PROFILE_LINES: Final = 40
 TABLE_COLUMNS: Final = 130
 out = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_COLUMNS)
@@ -33,6 +34,8 @@ def main() -> int:
     if given.names == ["search"]:
         chosen = [search(given.messages)]
         given.runs = 1
+    elif given.names == [CLUSTER]:
+        chosen = cluster_cases()
     elif given.names == ["soak"]:
         chosen = [soak(given.messages)]
         given.runs = 1
@@ -61,7 +64,10 @@ def main() -> int:
     if given.docs:
         document = Path(given.docs)
         results = report.to_markdown(outcomes, about)
-        document.write_text(report.replace_results(document.read_text(), results))
+        text = report.replace_results(document.read_text(), results)
+        if chosen[0].name.startswith(CLUSTER):
+            text = report.replace_results(text, capacity.derive(outcomes), "capacity")
+        document.write_text(text)
     return int(given.strict and any(map(_is_below, outcomes)))
 
 
@@ -82,8 +88,8 @@ def _arguments() -> argparse.Namespace:
     add(
         "names",
         nargs="*",
-        help="cases, by the beginning of their names; all if none. Or `soak`, or `search`: with as "
-        "many messages as `--messages` says.",
+        help="cases, by the beginning of their names; all if none. Or `cluster`; or `soak`, or "
+        "`search`: with as many messages as `--messages` says.",
     )
     add("--json", metavar="FILE", help="write everything that was found to FILE")
     add("--results", metavar="DIR", help="write numbers and pictures (bench/results: all cases)")

@@ -10,6 +10,7 @@ import msgspec
 
 from bench import (
     catchup,
+    cluster,
     engine,
     fanout,
     freshness,
@@ -229,6 +230,40 @@ def _idle(connections: int) -> Case:
         {"connections": connections},
         targets,
         against=lambda server, _: idle.idle(server, connections=connections),
+    )
+
+
+def cluster_cases() -> list[Case]:
+    """A cluster without and with replicas, then with two of everything that is not NATS."""
+    sizes = (cluster.Size(1, 1, 1), cluster.Size(3, 1, 1), cluster.Size(3, 2, 2))
+    return [_cluster(size) for size in sizes]
+
+
+def _cluster(size: cluster.Size) -> Case:
+    loads = [(f"pairs{n}", f"{cluster.PAIRS} pairs, {n} in flight each") for n in cluster.WINDOWS]
+    loads.append(
+        ("group", f"{cluster.MEMBERS} members, 1 writing, {cluster.GROUP_WINDOW} in flight")
+    )
+    targets: list[Target] = []
+    for key, says in loads:
+        targets += [
+            Target(f"{key}_per_s", f"{says}: deliveries", "/s"),
+            *_latency(f"{key}_ack", "  ack"),
+            *_latency(f"{key}_delivery", "  delivery"),
+            *(
+                Target(f"{key}_{role}_us_each", f"  {role}, processor time each", "us")
+                for role in cluster.ROLES
+            ),
+            Target(f"{key}_server_cores", "  cores busy: the cluster"),
+            Target(f"{key}_generator_cores", "  cores busy: the load generator"),
+        ]
+    targets.append(Target("stream_bytes_each", "the stream, a message", "bytes"))
+    return Case(
+        f"cluster-r{size.nats}-{size.workers}-{size.gateways}",
+        f"A cluster: R{size.nats}, {size.workers} workers, {size.gateways} gateways, synced always",
+        msgspec.structs.asdict(size),
+        tuple(targets),
+        alone=partial(cluster.carry, size=size),
     )
 
 

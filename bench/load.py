@@ -10,12 +10,19 @@ from time import perf_counter
 from typing import Final, Protocol
 
 from bench import machine
-from bench.server import ServerProcess
 from bench.stats import Latencies
 from bench.wire import Fault, Link, acked_number, pushed_number, send_template
 
 DRAIN_TIMEOUT_S: Final = 60.0
 WARMUP_SHARE: Final = 0.25
+
+
+class Spender(Protocol):
+    """Something whose processor time is known."""
+
+    def cpu_s(self) -> float:
+        """Processor time used up to now, in seconds."""
+        ...
 
 
 class Source(Protocol):
@@ -122,7 +129,7 @@ class Pair:
 class Cost:
     """Processor time of server, generator and everything else, from its making to ``read``."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: Spender) -> None:
         self._server = server
         self._began = perf_counter()
         self._cpu = self._used()
@@ -143,7 +150,7 @@ class Cost:
 
 
 async def measure(
-    server: ServerProcess,
+    server: Spender,
     seconds: float,
     counted: Callable[[], int],
     latencies: Sequence[Latencies],

@@ -33,6 +33,12 @@ def private_bytes(pid: int) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+
+
 def describe() -> dict[str, str | int]:
     """Processor, cores, memory, kernel, Python and the libraries that decide the speed.
 

@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from bench import machine
 from bench.wire import Door
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
-_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
-
 COMMAND_VARIABLE: Final = "BENCH_SERVER"
 """Another command than ``python -m timewire serve``, to compare servers."""
 
@@ -35,8 +34,7 @@ class ServerProcess:
 
     def cpu_s(self) -> float:
         """Processor time that the server has used, all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+        return machine.cpu_s(self.pid)
 
     def rss_bytes(self) -> int:
         """Memory that the server has resident."""

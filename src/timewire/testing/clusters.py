@@ -46,6 +46,12 @@ class WorkerProcess:
         self._settings = {**settings, "data": str(data), "log_format": "json"}
         self._process: asyncio.subprocess.Process | None = None
 
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Start it, and return when it follows the log."""
         begun = self.log.stat().st_size if self.log.exists() else 0

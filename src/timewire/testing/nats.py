@@ -41,6 +41,12 @@ class NatsServer:
         config = _CONFIG.format(name=name, port=port, data=directory / "data") + cluster
         (directory / "nats.conf").write_text(config)
 
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Start it, and return when it listens."""
         with (self._directory / "nats.log").open("ab") as log:
