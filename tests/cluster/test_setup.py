@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from nats.aio.client import Client
 
 from timewire.backends.jetstream import LogStream, Names, check, connect, init
 from timewire.cluster import operating
-from timewire.errors import TimewireError
-from timewire.testing.nats import NatsServer, free_ports
+from timewire.errors import Retryable, TimewireError
+from timewire.testing.nats import NatsServer, free_ports, running_nats
 
 
 @pytest_asyncio.fixture
@@ -151,3 +153,60 @@ async def test_nobody_there(urls: str) -> None:
         await connect(urls.format(port=port), "test")
     assert raised.value.code == "nats_unreachable"
     assert "secret" not in str(raised.value.fields)
+
+
+@asynccontextmanager
+async def old_server() -> AsyncGenerator[str]:
+    """Something that says hello as an old NATS server does; its URL."""
+    info = {"server_id": "old", "version": "2.10.4", "proto": 1, "headers": True}
+    hello = f"INFO {json.dumps({**info, 'max_payload': 1048576})}\r\n".encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(hello)
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    finally:
+        listening.close()
+
+
+async def test_too_old_a_server(names: Names) -> None:
+    async with old_server() as url:
+        client = await connect(url, "test")
+        found = await refusal(client, names)
+        await client.close()
+    assert found.code == "nats_unfit"
+    assert found.fields["reason"] == "it is NATS 2.10.4, and 2.11.0 is needed"
+
+
+async def test_without_a_majority_everything_is_refused_for_now(
+    tmp_path: Path, names: Names
+) -> None:
+    async with running_nats(tmp_path, 3) as cluster:
+        await initialized(cluster.urls, names)
+        first, *others = cluster.servers
+        client = await connect(first.url, "test")
+        await asyncio.gather(*(server.kill() for server in others))
+        stream = LogStream(client, names)
+        for ask in (lambda: check(stream), lambda: stream.append(b"?", 0, "x")):
+            with pytest.raises(Retryable) as raised:
+                await ask()
+            assert raised.value.code == "cluster_unavailable"
+        await client.close()
+
+
+async def initialized(urls: str, names: Names) -> None:
+    """Make a cluster, once its servers have found each other."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await operating.init(urls, 3, names)
+            except TimewireError:
+                await asyncio.sleep(0.1)
+            else:
+                return

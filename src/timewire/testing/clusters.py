@@ -23,6 +23,7 @@ from timewire.cluster import init
 from timewire.errors import Retryable, Unusable
 from timewire.settings import ENV_PREFIX
 from timewire.testing.nats import NatsCluster, NatsServer
+from timewire.testing.networks import Network
 from timewire.testing.servers import START_TIMEOUT_S, STOP_TIMEOUT_S, ServerProcess
 
 MAX_INIT_S: Final = 60.0
@@ -32,6 +33,11 @@ MAX_STOPPED_S: Final = 5.0
 
 STOPPED_SHARE: Final = 0.3
 """How often a part is stopped and not killed."""
+
+CUT_SHARE: Final = 0.5
+"""How often a cut is made where there is a network that can be cut."""
+
+MAX_CUT_S: Final = 8.0
 
 DOWN_S: Final = 0.5
 """How long what was killed stays dead."""
@@ -95,10 +101,18 @@ class Cluster:
     """NATS servers, workers, gateways.  ``url`` is that of any gateway, another one each time."""
 
     def __init__(
-        self, directory: Path, *, nats: int, workers: int, gateways: int, **settings: Any
+        self,
+        directory: Path,
+        *,
+        nats: int,
+        workers: int,
+        gateways: int,
+        network: Network | None = None,
+        **settings: Any,
     ) -> None:
         self.secret: Final = secrets.token_hex(20)
-        self.nats: Final = NatsCluster(directory / "nats", nats)
+        self.network: Final = network
+        self.nats: Final = NatsCluster(directory / "nats", nats, network)
         common = {"nats": self.nats.urls, "secret": self.secret, "search": "off", **settings}
         self.workers: Final = [
             WorkerProcess(directory / f"worker-{number + 1}", **common) for number in range(workers)
@@ -146,7 +160,10 @@ class Cluster:
         await asyncio.gather(*(part.kill() for part in parts))
 
     async def restart(self) -> None:
-        """Hurt one part, and have it back: killed, or stopped for a while."""
+        """Hurt one part, and have it back: killed, cut off or stopped for a while."""
+        if self.network is not None and self.chance.random() < CUT_SHARE:
+            await self._cut(self.network)
+            return
         part = self.chance.choice([*self.gateways, *self.workers, *self.nats.servers])
         if self.chance.random() < STOPPED_SHARE:
             self.hurt.append(f"stopped {_name(part)}")
@@ -158,6 +175,19 @@ class Cluster:
         await part.kill()
         await asyncio.sleep(self.chance.uniform(0, DOWN_S))
         await part.start()
+
+    async def _cut(self, network: Network) -> None:
+        """Have NATS servers not reach each other for a while; clients reach all of them."""
+        one, *others = self.chance.sample(range(len(network.addresses)), len(network.addresses))
+        how = self.chance.choice(["off", "half off", "from one"])
+        others = others[:1] if how == "from one" else others
+        self.hurt.append(f"cut {self.nats.servers[one].name} {how}")
+        for other in others:
+            await network.cut(one, other)
+            if how != "half off":
+                await network.cut(other, one)
+        await asyncio.sleep(self.chance.uniform(DOWN_S, MAX_CUT_S))
+        await network.heal()
 
     async def _init(self) -> None:
         """Make the cluster, once the NATS servers have found each other."""
@@ -176,13 +206,20 @@ def _name(part: Part) -> str:
 
 @asynccontextmanager
 async def running_cluster(
-    directory: Path, *, nats: int = 3, workers: int = 2, gateways: int = 2, **settings: Any
+    directory: Path,
+    *,
+    nats: int = 3,
+    workers: int = 2,
+    gateways: int = 2,
+    network: Network | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Cluster]:
     """A cluster, started; killed at the end if it still runs.
 
     ``settings`` are those of ``timewire.config.Config``, for workers and gateways alike.
     """
-    cluster = Cluster(directory, nats=nats, workers=workers, gateways=gateways, **settings)
+    sizes = {"nats": nats, "workers": workers, "gateways": gateways}
+    cluster = Cluster(directory, **sizes, network=network, **settings)
     try:
         await cluster.start()
         yield cluster

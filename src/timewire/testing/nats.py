@@ -10,35 +10,52 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from timewire.testing.networks import Network
+
 START_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
+LOCAL: Final = "127.0.0.1"
 
 _CONFIG: Final = """\
 server_name: "{name}"
-listen: "127.0.0.1:{port}"
+listen: "{host}:{port}"
 jetstream {{ store_dir: "{data}", sync_interval: always, max_mem: 64MB, max_file: 4GB }}
 """
 _CLUSTER: Final = """\
-cluster {{ name: "timewire", listen: "127.0.0.1:{own}", routes: [{routes}] }}
+cluster {{ name: "timewire", listen: "{host}:{own}", routes: [{routes}] }}
 """
 
 
 class NatsServer:
-    """One server, on a directory and a port that stay the same over restarts."""
+    """One server, on a directory and a port that stay the same over restarts.
 
-    def __init__(self, directory: Path, name: str, port: int, cluster: str = "") -> None:
+    ``before``: what its command line begins with, to have it run at ``host``.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        port: int,
+        cluster: str = "",
+        *,
+        host: str = LOCAL,
+        before: Sequence[str] = (),
+    ) -> None:
         self.name: Final = name
-        self.url: Final = f"nats://127.0.0.1:{port}"
-        self._port = port
+        self.url: Final = f"nats://{host}:{port}"
+        self._host, self._port = host, port
+        self._before = before
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
         directory.mkdir(parents=True, exist_ok=True)
-        config = _CONFIG.format(name=name, port=port, data=directory / "data") + cluster
+        config = _CONFIG.format(name=name, host=host, port=port, data=directory / "data")
+        config += cluster
         (directory / "nats.conf").write_text(config)
 
     @property
@@ -51,10 +68,15 @@ class NatsServer:
         """Start it, and return when it listens."""
         with (self._directory / "nats.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                _program(), "-c", self._directory / "nats.conf", stdout=log, stderr=log
+                *self._before,
+                _program(),
+                "-c",
+                self._directory / "nats.conf",
+                stdout=log,
+                stderr=log,
             )
         async with asyncio.timeout(START_TIMEOUT_S):
-            while not await _listens(self._port):
+            while not await _listens(self._host, self._port):
                 if self._process.returncode is not None:
                     told = (self._directory / "nats.log").read_text()[-1000:]
                     raise RuntimeError(f"the NATS server ended at its start: {told}")
@@ -81,19 +103,26 @@ class NatsServer:
 
 
 class NatsCluster:
-    """Servers that know each other.  ``urls`` is what clients are given."""
+    """Servers that know each other, each on a host of a network if there is one.
 
-    def __init__(self, directory: Path, size: int) -> None:
+    ``urls`` is what clients are given.
+    """
+
+    def __init__(self, directory: Path, size: int, network: Network | None = None) -> None:
         ports = free_ports(2 * size)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[size:])
+        hosts = network.addresses if network else [LOCAL] * size
+        routed = [f'"nats://{one}"' for one in map(_place, hosts, ports[size:])]
+        known = {"routes": ", ".join(routed)}
         self.servers: Final = [
             NatsServer(
                 directory / f"n{number + 1}",
                 f"n{number + 1}",
                 ports[number],
-                _CLUSTER.format(own=ports[size + number], routes=routes) if size > 1 else "",
+                _CLUSTER.format(host=host, own=ports[size + number], **known) if size > 1 else "",
+                host=host,
+                before=network.command(number) if network else (),
             )
-            for number in range(size)
+            for number, host in enumerate(hosts)
         ]
         self.urls: Final = ",".join(server.url for server in self.servers)
 
@@ -134,9 +163,13 @@ def _program() -> str:
     return found
 
 
-async def _listens(port: int) -> bool:
+def _place(host: str, port: int) -> str:
+    return f"{host}:{port}"
+
+
+async def _listens(host: str, port: int) -> bool:
     with suppress(OSError):
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection(host, port)
         writer.close()
         return True
     return False
