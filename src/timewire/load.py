@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import exp
-from typing import Final
+from typing import Final, Protocol
 
 from timewire.clock import Ticks
 from timewire.conversation import Conversation
@@ -45,8 +45,35 @@ class Average:
         return self._rate * exp(-max(0, now - self._at) / 1000 / AVERAGE_S)
 
 
+class Observations(Protocol):
+    """What is known of the load of conversations that are of interest."""
+
+    def watched(self) -> list[str]:
+        """The conversations that are counted."""
+        ...
+
+    def watched_s(self, conversation: str) -> float:
+        """For how long it has been counted."""
+        ...
+
+    def messages_per_s(self, conversation: str) -> float:
+        """Messages of a conversation."""
+        ...
+
+    def syncs_per_s(self, conversation: Conversation) -> float:
+        """Syncs of its members, of all together."""
+        ...
+
+    def drop(self, conversation: str) -> None:
+        """Count a conversation no longer, until its next message."""
+        ...
+
+
 class Loads:
-    """Counts messages and syncs.  ``watch_members``: smaller conversations are of no interest."""
+    """The ``Observations`` of one process: counts messages and syncs.
+
+    ``watch_members``: smaller conversations are of no interest.
+    """
 
     def __init__(self, ticks: Ticks, watch_members: int) -> None:
         self.watch_members = watch_members

@@ -17,7 +17,7 @@ from timewire.directory import Directory
 from timewire.epochs import SYSTEM_MODES, Mode, ModeName, newest_mode
 from timewire.errors import TimewireError
 from timewire.inbox import Inbox
-from timewire.load import Loads
+from timewire.load import Observations
 from timewire.log import MessageLog
 from timewire.metrics import MODE_CHANGES
 from timewire.model import Draft, Receipt, encode_change
@@ -44,7 +44,7 @@ class Modes:
         directory: Directory,
         inbox: Inbox,
         *,
-        loads: Loads,
+        loads: Observations,
         policy: Policy,
         ticks: Ticks,
     ) -> None:

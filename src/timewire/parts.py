@@ -24,7 +24,7 @@ from timewire.gateway import Policy
 from timewire.inbox import Inbox
 from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
-from timewire.load import Loads
+from timewire.load import Loads, Observations
 from timewire.log import MessageLog
 from timewire.media import MediaIndex, MediaStore
 from timewire.modes import Modes
@@ -86,22 +86,14 @@ class Shared(NamedTuple):
 
 
 def delivery(
-    config: Config,
-    store: Store,
-    bus: LocalBus,
-    policy: policies.Policy,
-    *,
-    clock: Clock,
-    ticks: Ticks,
-) -> tuple[FanOut, Modes, Sync]:
+    config: Config, store: Store, bus: LocalBus, loads: Loads, *, clock: Clock, ticks: Ticks
+) -> tuple[FanOut, Sync]:
     """What brings messages to devices: to those who are connected, and to those who come back."""
     log, directory, inbox = store.log, store.directory, store.inbox
-    loads = Loads(ticks, policy.watch_members)
     news = News(store.messages, inbox.position)
     sampler = Sampler(ticks, config.room_messages_per_second)
     return (
         FanOut(log, directory, inbox, bus, news=news, loads=loads, sampler=sampler),
-        Modes(log, directory, inbox, loads=loads, policy=policy, ticks=ticks),
         Sync(
             log,
             inbox,
@@ -112,6 +104,11 @@ def delivery(
             loads=loads,
         ),
     )
+
+
+def steering(store: Store, loads: Observations, policy: policies.Policy, ticks: Ticks) -> Modes:
+    """What changes the modes of conversations, by their load."""
+    return Modes(store.log, store.directory, store.inbox, loads=loads, policy=policy, ticks=ticks)
 
 
 def gateway_policy(config: Config) -> Policy:

@@ -29,6 +29,7 @@ from timewire.index import SearchIndex
 from timewire.kinds import SCHEMAS, Schemas
 from timewire.listening import Listener
 from timewire.lives import expire, sweep
+from timewire.load import Loads
 from timewire.logins import Logins, device_rules
 from timewire.pages import Pages
 from timewire.parts import (
@@ -41,6 +42,7 @@ from timewire.parts import (
     gateway_policy,
     searching,
     sender,
+    steering,
 )
 from timewire.protocol import Query, ServerFrame
 from timewire.queries import Queries
@@ -85,8 +87,10 @@ class Server:
             shared.intake if shared else sender(config, store, access, clock, schemas, ticks=ticks)
         )
         policy = policy or policies.configured(config)
-        self._fanout, self._modes, self._sync = delivery(
-            config, store, self._bus, policy, clock=clock, ticks=ticks
+        self.loads = Loads(ticks, policy.watch_members)
+        self._modes = steering(store, self.loads, policy, ticks)
+        self._fanout, self._sync = delivery(
+            config, store, self._bus, self.loads, clock=clock, ticks=ticks
         )
         patience_s = shared.patience_s if shared else 0
         self.hub = Hub(store.inbox.position, clock, patience_s=patience_s)

@@ -22,6 +22,7 @@ from timewire.backends.tantivy import TantivyIndex
 from timewire.clock import Clock, wall_clock
 from timewire.cluster.bus import ClusterBus
 from timewire.cluster.forwarder import Forwarder
+from timewire.cluster.loads import Reporting
 from timewire.cluster.replica import Replica
 from timewire.cluster.revoking import common_revocations
 from timewire.cluster.roll import Answering
@@ -71,7 +72,7 @@ class Gateway:
         gateway = cls(client, view, forwarder, ClusterBus(client, names, name))
         try:
             await gateway._open(config, clock)
-            gateway._run(Answering(client, names, name, gateway.server.hub).run())
+            gateway._serve_the_leader(client, names, name)
         except BaseException:
             await gateway.aclose()
             raise
@@ -99,6 +100,12 @@ class Gateway:
         revocations = await common_revocations(store.log, store.messages, self._bus)
         shared = Shared(self._forwarder, self._bus, PATIENCE_S, self._view.fresh, revocations)
         self._server = await Server.start(config, store, clock, index, shared=shared)
+
+    def _serve_the_leader(self, client: Client, names: Names, name: str) -> None:
+        """Tell what a leader wants to know: who is here, and what they do."""
+        here, directory = self.server, self._view.store.directory
+        self._run(Answering(client, names, name, here.hub).run())
+        self._run(Reporting(client, names, name, loads=here.loads, directory=directory).run())
 
     async def aclose(self) -> None:
         """Drain, leave the cluster, release everything."""

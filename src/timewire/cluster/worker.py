@@ -25,8 +25,10 @@ from timewire.access import MediaAccess
 from timewire.backends.jetstream import Lead, LogStream, Names, View, check, connect
 from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
 from timewire.backends.jetstream.records import Record
+from timewire.backends.rocksdb import RocksStore
 from timewire.clock import Clock, wall_clock
 from timewire.cluster.desk import Desk
+from timewire.cluster.loads import steer
 from timewire.cluster.telling import check_webhooks, tell
 from timewire.config import Config
 from timewire.errors import Retryable, TimewireError
@@ -142,24 +144,35 @@ class Worker:
         desk = Desk(self._client, lead.name, store.log, sender)
         await desk.load(store.messages)
         asked = await subscribe(self._client, self._names.ask, desk.take)
-        duties = asyncio.create_task(tell(config, store, self._client, self._names, self._clock))
-        duties.add_done_callback(_report)
+        duties = self._duties(store)
         try:
             await self._while_it_lasts(lead, [follow, *tasks])
         finally:
             await unsubscribe(asked)
-            duties.cancel()
-            await asyncio.wait([duties], timeout=config.drain_s)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.wait(duties, timeout=config.drain_s)
             sender.close()
             await end(tasks[1])
             await asyncio.wait(tasks, timeout=config.drain_s)
             await desk.finish()
-            await end(duties, *tasks)
+            await end(*duties, *tasks)
             await lead.aclose()
         if self._stop.is_set():
             with suppress(nats.errors.Error, TimeoutError):
                 await self._client.publish(self._names.lead, GONE)
                 await self._client.flush(FLUSH_TIMEOUT_S)
+
+    def _duties(self, store: RocksStore) -> list[asyncio.Task[None]]:
+        """What a leader does beside deciding.  Without it the lead goes on."""
+        config, client, names = self._config, self._client, self._names
+        duties = [
+            asyncio.create_task(tell(config, store, client, names, self._clock)),
+            asyncio.create_task(steer(config, store, client, names)),
+        ]
+        for duty in duties:
+            duty.add_done_callback(_report)
+        return duties
 
     async def _while_it_lasts(self, lead: Lead, tasks: list[asyncio.Task[None]]) -> None:
         ends: list[asyncio.Task[Any]] = [

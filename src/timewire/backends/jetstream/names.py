@@ -28,5 +28,7 @@ class Names:
         """The leader calls here; every gateway says who is connected to it."""
         self.here: Final = f"{prefix}.here"
         """Where they say it, and who comes and goes."""
+        self.loads: Final = f"{prefix}.loads"
+        """What gateways observe of conversations."""
         self.signals: Final = f"{prefix}.signals"
         """Who is typing, who is online."""
