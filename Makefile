@@ -110,6 +110,17 @@ $(VENV)/.libraries: $(STAMP) requirements/libraries.lock
 bench-libraries: $(VENV)/.libraries ## timelines against other stores; LIBRARIES_ARGS are handed on
 	$(PY) -m bench.libraries $(LIBRARIES_ARGS)
 
+# Synapse and PostgreSQL in an environment of their own; the others are Debian's.
+build/peers/.installed: requirements/peers.lock
+	rm -rf build/peers
+	PYTHON=$(PYTHON) scripts/make-venv build/peers
+	build/peers/bin/python -m pip install --quiet --require-hashes -r requirements/peers.lock
+	@touch $@
+
+bench-peers: setup build/peers/.installed ## the same shapes with other servers; PEERS_ARGS are handed on
+	scripts/install-peers
+	$(PY) -m bench.peers $(PEERS_ARGS)
+
 bench-check: setup ## has a message become dearer? --update in GUARD_ARGS takes it as it is
 	$(PY) -m bench.guard $(GUARD_ARGS)
 

@@ -148,7 +148,8 @@ class Rocks(_Here):
         return [value for _, value in zip(range(limit), rows, strict=False)]
 
     async def get_many(self, timeline: str, numbers: Sequence[int]) -> list[bytes]:
-        return self._rows.rows.get([key_of(timeline, number) for number in numbers])
+        found: Any = self._rows.rows.get([key_of(timeline, number) for number in numbers])
+        return found
 
     async def close(self) -> None:
         self._rows.close()

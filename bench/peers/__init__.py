@@ -1,0 +1,1 @@
+"""Other servers in the same shapes, beside Timewire: ``make bench-peers``."""
