@@ -91,11 +91,13 @@ only the server writes: what these say has happened, to everybody at the same pl
 | kind | body | what it says |
 |---|---|---|
 | `created` | `{{kind, members, title?, history?, invite?}}` | it begins; the sender owns a group |
-| `members` | `{{joined, left}}` | the first message of some, the last of others |
+| `members` | `{{joined, left, link?}}` | the first message of some, the last of others, by a link |
 | `updated` | `{{title?, history?, invite?}}` | new title or settings of a group |
 | `role` | `{{user, role}}` | a member is `owner`, `admin` or `member` now |
 | `banned` | `{{users, on}}` | they have left and cannot be added, or can be again |
 | `muted` | `{{user, until}}` | a member may not say anything until a time; 0 lifts it |
+| `linked` | `{{link, role, uses, expires}}` | there is an invite link |
+| `unlinked` | `{{link}}` | nobody comes by it any more |
 | `edited` | `{{seq, body}}` | a message says something else now |
 | `recalled` | `{{seq}}` | what a message said is gone, and what its edits said |
 | `reaction` | `{{seq, emoji, on}}` | the sender has put an emoji to a message, or taken it back |
@@ -126,6 +128,11 @@ history alike. With `history: "all"` members can also read in history what was s
 **Rights.** Who makes a group owns it. Owners give roles; owners and admins remove, ban and mute
 members, change settings, pin, and recall what others said; admins cannot do that to owners and
 admins. Members add others, unless `invite` is `admins`. The last owner cannot leave others behind.
+
+**Invite links.** An owner or admin chooses a token, 128 bits of chance, and tells the server its
+SHA-256, which names the link (`link`). Who has the token can `join` with it, also where only admins
+add members; banned users cannot. The token is in no message and no log: only whoever the maker of
+the link gives it has it, as `https://chat.example/#team/TOKEN`, for instance.
 
 **Searching.** `search` finds messages by words and fields, within the same windows as history;
 [SEARCH.md](SEARCH.md) says what to write and what is found.

@@ -184,6 +184,7 @@ def typed(annotation: Any, aliases: Mapping[Any, str]) -> str:
     if origin is Literal:
         return aliases.get(annotation) or union(annotation)
     if origin in (UnionType, Union):
+        arguments = [one for one in arguments if one is not msgspec.UnsetType]
         return " | ".join(dict.fromkeys(typed(one, aliases) for one in arguments))
     if inspect.isclass(annotation) and issubclass(annotation, Enum):
         return " | ".join(json.dumps(member.value) for member in annotation)

@@ -49,6 +49,18 @@ class ListBans(Frame, tag="bans"):
     limit: int = 100
 
 
+class ListLinks(Frame, tag="links"):
+    """The invite links of a group, by name, past ``after``.  For owners and admins.
+
+    Answer: ``link_page``.
+    """
+
+    id: Id
+    conversation: str
+    after: str = ""
+    limit: int = 100
+
+
 class ReadBy(Frame, tag="read_by"):
     """Which members, by name, past ``after``, have read a message, beside its author.
 
@@ -107,7 +119,7 @@ class LogOut(Frame, tag="log_out"):
     device: str
 
 
-Reading = GetHistory | ListConversations | ListMembers | ListBans | ReadBy
+Reading = GetHistory | ListConversations | ListMembers | ListBans | ListLinks | ReadBy
 """What is answered from the stores."""
 
 Query = Reading | Search | ListDevices | LogOut

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from timewire.conversation import Conversation
+from timewire.conversation import Conversation, Link
 from timewire.model import (
     CONTROL_KINDS,
     Appointed,
@@ -20,6 +20,7 @@ from timewire.model import (
     Blocked,
     Change,
     Edited,
+    Linked,
     Members,
     Message,
     MessageChange,
@@ -29,10 +30,14 @@ from timewire.model import (
     Recalled,
     Seq,
     StoredBody,
+    Unlinked,
     Updated,
     decode_stored,
     encode_body,
 )
+
+MAX_LINKS: Final = 100
+"""Invite links of one group."""
 
 _VERSION: Final = b'"version":'
 
@@ -47,11 +52,7 @@ def apply(conversation: Conversation, seq: Seq, time: int, change: Change) -> li
         case Members():
             return conversation.apply(seq, change)
         case Banned():
-            if not change.on:
-                conversation.banned.difference_update(change.users)
-                return []
-            conversation.banned.update(change.users)
-            return conversation.apply(seq, Members(left=change.users))
+            return _ban(conversation, seq, change)
         case Updated():
             _update(conversation, change)
         case Appointed():
@@ -60,6 +61,10 @@ def apply(conversation: Conversation, seq: Seq, time: int, change: Change) -> li
                 conversation.roles[change.user] = change.role
         case Muted():
             _mute(conversation, time, change)
+        case Linked():
+            _link(conversation, time, change)
+        case Unlinked():
+            conversation.links.pop(change.link, None)
         case Pinned():
             _unpin(conversation, change.seq)
             if change.on:
@@ -90,6 +95,24 @@ def _mute(conversation: Conversation, time: int, change: Muted) -> None:
     conversation.muted[change.user] = change.until
     for user in [user for user, until in conversation.muted.items() if until <= time]:
         del conversation.muted[user]
+
+
+def _ban(conversation: Conversation, seq: Seq, change: Banned) -> list[str]:
+    if not change.on:
+        conversation.banned.difference_update(change.users)
+        return []
+    conversation.banned.update(change.users)
+    return conversation.apply(seq, Members(left=change.users))
+
+
+def _link(conversation: Conversation, time: int, change: Linked) -> None:
+    """There is a link.  Those of no more use make room; until then it is known why they ended."""
+    links = conversation.links
+    known = links.get(change.link, Link())
+    links[change.link] = Link(change.role, change.uses, known.used, change.expires)
+    excess = max(0, len(links) - MAX_LINKS)
+    for name in [name for name, link in links.items() if link.has_ended(time)][:excess]:
+        del links[name]
 
 
 def _unpin(conversation: Conversation, seq: Seq) -> None:

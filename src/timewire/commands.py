@@ -24,6 +24,8 @@ from timewire.model import (
     Hidden,
     History,
     Inviters,
+    Linked,
+    LinkRole,
     Members,
     Muted,
     Pinned,
@@ -33,6 +35,7 @@ from timewire.model import (
     Role,
     Seq,
     Settings,
+    Unlinked,
     Updated,
     Visibility,
 )
@@ -162,6 +165,43 @@ class Mute(Frame, tag="mute"):
     until: Time
 
 
+class MakeLink(Frame, tag="link"):
+    """Make an invite link: who knows its token can ``join``.  For owners and admins.
+
+    ``link`` is the SHA-256 of the token, in hex: the server sees the token when somebody joins by
+    it, and keeps it nowhere.  It should hold 128 bits of chance.  ``role``: what one becomes by the
+    link; only owners can let in admins.  ``uses``: how many may come by it, 0 for any number.
+    ``expires``: until when, 0 for ever.
+    """
+
+    id: Id
+    conversation: str
+    link: str
+    role: LinkRole = "member"
+    uses: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    expires: Time = 0
+
+
+class EndLink(Frame, tag="unlink"):
+    """Let nobody join by an invite link any more.  For owners and admins."""
+
+    id: Id
+    conversation: str
+    link: str
+
+
+class Join(Frame, tag="join"):
+    """Join a group by an invite link: its name and its token.
+
+    Whoever is a member already stays one, and it counts as no use.
+    """
+
+    id: Id
+    conversation: str
+    link: str
+    token: str
+
+
 class Edit(Frame, tag="edit"):
     """Have a message of one's own say something else, within ``edit_minutes``.
 
@@ -235,7 +275,9 @@ class PutSettings(Frame, tag="settings"):
     presence: Visibility = "all"
 
 
-GroupCommand = Create | Update | Add | Remove | Appoint | Ban | Unban | Mute
+GroupCommand = (
+    Create | Update | Add | Remove | Appoint | Ban | Unban | Mute | MakeLink | EndLink | Join
+)
 MessageCommand = Edit | Recall | React | Pin
 OwnCommand = MarkRead | Hide | Block | PutSettings
 """What concerns the user alone: it becomes a message in the user's own conversation."""
@@ -260,8 +302,8 @@ def concerns(user: str, command: Command) -> str:
     return SELF + user if isinstance(command, Block | PutSettings) else command.conversation
 
 
-def change_of(command: Command, makers: Sequence[str]) -> Change | None:
-    """The change that a command asks for; None for a message.
+def change_of(command: Command, user: str, makers: Sequence[str]) -> Change | None:
+    """The change that a user's command asks for; None for a message.
 
     ``makers``: who is a member of a new group beside those that the command names.
     """
@@ -277,6 +319,8 @@ def change_of(command: Command, makers: Sequence[str]) -> Change | None:
             command.invite,
             command.mention_all,
         )
+    if isinstance(command, Join):
+        return Members(joined=[user], link=command.link)
     return _CHANGES[type(command)](command)
 
 
@@ -287,6 +331,8 @@ _CHANGES: Final[dict[type, Callable[[Any], Change]]] = {
     Appoint: lambda appoint: Appointed(appoint.user, appoint.role),
     Ban: lambda ban: Banned(_once(ban.users)),
     Unban: lambda unban: Banned(_once(unban.users), on=False),
+    MakeLink: lambda made: Linked(made.link, made.role, made.uses, made.expires),
+    EndLink: lambda ended: Unlinked(ended.link),
     Mute: lambda mute: Muted(mute.user, mute.until),
     Edit: lambda edit: Edited(edit.seq, edit.body),
     Recall: lambda recall: Recalled(recall.seq),

@@ -14,6 +14,7 @@ from timewire.model import (
     Created,
     History,
     Inviters,
+    LinkRole,
     Members,
     Role,
     Seq,
@@ -23,6 +24,30 @@ from timewire.roll import Roll
 
 MAX_COUNTED_MEMBERS: Final = 64
 """In conversations of so many, members are counted each time: most need nothing but that."""
+
+
+class Link(msgspec.Struct, array_like=True):
+    """An invite link: what one becomes by it, how many may come, who have, until when (ms).
+
+    0: any number; for ever.
+    """
+
+    role: LinkRole = "member"
+    uses: int = 0
+    used: int = 0
+    expires: int = 0
+
+    def has_ended(self, now: int) -> bool:
+        """Whether nobody can join by it at a time (ms)."""
+        return self.is_used_up() or self.has_expired(now)
+
+    def is_used_up(self) -> bool:
+        """Whether as many have come as may."""
+        return 0 < self.uses <= self.used
+
+    def has_expired(self, now: int) -> bool:
+        """Whether its time is over."""
+        return 0 < self.expires <= now
 
 
 class Conversation(msgspec.Struct, eq=False):
@@ -47,6 +72,8 @@ class Conversation(msgspec.Struct, eq=False):
     """SeqIds of pinned messages, in the order in which they were pinned."""
     epochs: list[Epoch] = []
     mention_all: Inviters = "members"
+    links: dict[str, Link] = {}
+    """Invite links, by the SHA-256 of their token."""
     _present: list[str] | None = None
     _roll: Roll | None = None
 
@@ -72,6 +99,11 @@ class Conversation(msgspec.Struct, eq=False):
         joining = [user for user in dict.fromkeys(change.joined) if not self.is_member(user)]
         for user in joining:
             self.windows.setdefault(user, []).append(Window(seq))
+        link = self.links.get(change.link) if isinstance(change.link, str) else None
+        if link is not None and joining:
+            link.used += len(joining)
+            if link.role != "member":
+                self.roles.update(dict.fromkeys(joining, link.role))
         leaving = [user for user in dict.fromkeys(change.left) if self.is_member(user)]
         for user in leaving:
             windows = self.windows[user]

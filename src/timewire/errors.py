@@ -125,6 +125,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "list_full": (Invalid, "this list is as long as it may be; take something off it first"),
     "group_too_large": (Invalid, "who has read a message is told in smaller groups only"),
     "recalled": (Invalid, "this message was recalled, or has expired; nothing can be done to it"),
+    "bad_link": (Invalid, "an invite link is named by the SHA-256 of its token, in hex"),
     "last_owner": (Invalid, "a group keeps an owner; appoint another one first"),
     "id_reused": (
         Invalid,
@@ -172,11 +173,17 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "muted": (Forbidden, "you may not say anything here until the time in `until`"),
     "blocked": (Forbidden, "this user takes no messages from you"),
     "banned": (Forbidden, "these users may not be members; lift the ban first"),
+    "link_expired": (Forbidden, "the time of this invite link is over; ask for another one"),
+    "link_used_up": (
+        Forbidden,
+        "as many have come by this invite link as may; ask for another one",
+    ),
     "refused": (Forbidden, "the product does not allow this message; see the reason"),
     # what is not there
     "unknown_device": (NotFound, "the user has no such device"),
     "unknown_conversation": (NotFound, "no such conversation; create it first"),
     "unknown_message": (NotFound, "no such message in this conversation that you may read"),
+    "unknown_link": (NotFound, "no such invite link, or it was ended; ask for another one"),
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),
     "search_off": (NotFound, "this server does not search; set `search` to `on`"),
     "unknown_endpoint": (NotFound, "no such webhook endpoint; see `timewire webhooks list`"),

@@ -68,6 +68,7 @@ BANNED: Final = "banned"
 
 Visibility = Literal["all", "nobody"]
 Role = Literal["owner", "admin", "member"]
+LinkRole = Literal["admin", "member"]
 History = Literal["joined", "all"]
 """What members may read of a group: from their joining on, or all of it."""
 
@@ -105,10 +106,14 @@ class Created(msgspec.Struct, frozen=True, tag=CREATED, omit_defaults=True):
 
 
 class Members(msgspec.Struct, frozen=True, tag=MEMBERS):
-    """Members who join with this message, and members for whom it is the last."""
+    """Members who join with this message, and members for whom it is the last.
+
+    ``link``: the invite link by which its sender has come.
+    """
 
     joined: list[str] = []
     left: list[str] = []
+    link: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Read(msgspec.Struct, frozen=True, tag=READ):
@@ -146,6 +151,25 @@ class Muted(msgspec.Struct, frozen=True, tag="muted"):
 
     user: str
     until: int
+
+
+class Linked(msgspec.Struct, frozen=True, tag="linked"):
+    """There is an invite link: who knows its token can join.
+
+    ``link`` is the SHA-256 of the token, in hex.  ``role``: what one becomes by it.  ``uses``: how
+    many may come by it (0: any number).  ``expires``: until when (ms; 0: for ever).
+    """
+
+    link: str
+    role: LinkRole = "member"
+    uses: int = 0
+    expires: int = 0
+
+
+class Unlinked(msgspec.Struct, frozen=True, tag="unlinked"):
+    """Nobody can join by an invite link any more."""
+
+    link: str
 
 
 class Edited(msgspec.Struct, frozen=True, tag=EDITED):
@@ -212,7 +236,7 @@ class Swept(msgspec.Struct, frozen=True, tag="swept"):
     media: str
 
 
-GroupChange = Members | Updated | Appointed | Banned | Muted
+GroupChange = Members | Updated | Appointed | Banned | Muted | Linked | Unlinked
 """What happens to a group itself."""
 
 MessageChange = Edited | Recalled | Reacted

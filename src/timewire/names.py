@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Final
 
 from timewire.errors import error
@@ -14,6 +15,7 @@ MAX_TIMELINE_BYTES: Final = 512
 MAX_EMOJI_BYTES: Final = 64
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINK = re.compile(r"[0-9a-f]{64}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff:/]")
 
 
@@ -52,6 +54,18 @@ def check_emoji(emoji: str) -> str:
     if not emoji or _CONTROL.search(emoji) or len(emoji.encode()) > MAX_EMOJI_BYTES:
         raise error("bad_emoji", emoji=emoji[:40])
     return emoji
+
+
+def check_link(link: str) -> str:
+    """The name of an invite link, as it was given.  Raises ``Invalid`` (bad_link)."""
+    if not _LINK.fullmatch(link):
+        raise error("bad_link")
+    return link
+
+
+def link_of(token: str) -> str:
+    """The name of the invite link that has this token: nobody can tell the token from it."""
+    return sha256(token.encode()).hexdigest()
 
 
 def direct(one: str, other: str) -> str:

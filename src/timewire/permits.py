@@ -21,6 +21,9 @@ from timewire.commands import (
     Command,
     Create,
     Edit,
+    EndLink,
+    Join,
+    MakeLink,
     Mute,
     React,
     Remove,
@@ -61,11 +64,19 @@ from timewire.model import (
     encode_change,
     has_expired,
 )
-from timewire.names import check_emoji, check_id, check_name, implied_members
+from timewire.names import (
+    check_emoji,
+    check_id,
+    check_link,
+    check_name,
+    implied_members,
+    link_of,
+)
 from timewire.protocol import Ack
 from timewire.rules import (
     check_edit,
     check_group,
+    check_links,
     check_mentions,
     check_pin,
     check_post,
@@ -166,7 +177,8 @@ class Permits:
                 command.to, user, command.id, payload, None, origin, command.expires, media
             )
         _check_words(command)
-        change = change_of(command, [user] if request.authority == "member" else [])
+        makers = [user] if request.authority == "member" else []
+        change = change_of(command, user, makers)
         assert change is not None
         payload = encode_change(user, command.id, change)
         if isinstance(command, Edit):
@@ -200,6 +212,7 @@ class Permits:
             await self._permit_references(command, conversation, by)
         elif isinstance(change, GroupChange):
             check_group(conversation, change, by)
+            check_links(conversation, change, self._clock())
             if isinstance(change, Members):
                 self._permit_joining(change, conversation)
                 await self._permit_adding(change.joined, by)
@@ -338,6 +351,10 @@ def _check_words(command: Command) -> None:
             names = [name]
         case _:
             names = []
+    if isinstance(command, MakeLink | EndLink | Join):
+        check_link(command.link)
+    if isinstance(command, Join) and link_of(command.token) != command.link:
+        raise error("unknown_link")
     if len(names) > MAX_MEMBERS_A_REQUEST:
         raise error("too_many_members", limit=MAX_MEMBERS_A_REQUEST)
     for name in names:

@@ -16,7 +16,16 @@ import msgspec
 from timewire.asking import Query
 from timewire.commands import Command, Frame, Id
 from timewire.errors import TimewireError
-from timewire.model import ConversationKind, History, Inviters, Message, Role, Seq, Visibility
+from timewire.model import (
+    ConversationKind,
+    History,
+    Inviters,
+    LinkRole,
+    Message,
+    Role,
+    Seq,
+    Visibility,
+)
 
 VERSION: Final = 1
 SUBPROTOCOLS: Final = ("timewire.json.v1", "timewire.msgpack.v1")
@@ -278,6 +287,28 @@ class BanPage(Frame, tag="ban_page"):
     has_more: bool
 
 
+class LinkState(msgspec.Struct, frozen=True):
+    """An invite link: its name, what one becomes by it, how many may come, and how many have.
+
+    ``uses``: 0 for any number.  ``expires``: until when, 0 for ever.
+    """
+
+    link: str
+    role: LinkRole
+    uses: int
+    used: int
+    expires: int
+
+
+class LinkPage(Frame, tag="link_page"):
+    """Answer to ``links``.  Resume with ``after`` = the last name."""
+
+    id: Id
+    conversation: str
+    links: list[LinkState]
+    has_more: bool
+
+
 class ReaderPage(Frame, tag="reader_page"):
     """Answer to ``read_by``.  Resume with ``after`` = the last name."""
 
@@ -375,6 +406,7 @@ ServerFrame = (
     | ConversationPage
     | MemberPage
     | BanPage
+    | LinkPage
     | ReaderPage
     | SearchPage
     | DevicePage

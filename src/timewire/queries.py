@@ -10,7 +10,15 @@ from typing import Final
 
 import msgspec
 
-from timewire.asking import GetHistory, ListBans, ListConversations, ListMembers, ReadBy, Reading
+from timewire.asking import (
+    GetHistory,
+    ListBans,
+    ListConversations,
+    ListLinks,
+    ListMembers,
+    ReadBy,
+    Reading,
+)
 from timewire.changes import as_left, was_changed
 from timewire.clock import Clock, wall_clock
 from timewire.conversation import Conversation
@@ -31,6 +39,8 @@ from timewire.protocol import (
     ConversationPage,
     ConversationState,
     HistoryPage,
+    LinkPage,
+    LinkState,
     MemberPage,
     ReaderPage,
     WhyEmpty,
@@ -39,7 +49,7 @@ from timewire.rules import check_staff
 from timewire.timeline import TimelineStore
 from timewire.unread import Count, Unread
 
-Answer = HistoryPage | ConversationPage | MemberPage | BanPage | ReaderPage
+Answer = HistoryPage | ConversationPage | MemberPage | BanPage | LinkPage | ReaderPage
 
 MAX_RECEIPT_MEMBERS: Final = 500
 """Of a group in which it is told who has read a message."""
@@ -78,6 +88,8 @@ class Queries:
                 return await self._members(user, query)
             case ListBans():
                 return await self._bans(user, query)
+            case ListLinks():
+                return await self._links(user, query)
             case ReadBy():
                 return await self._readers(user, query)
 
@@ -224,6 +236,18 @@ class Queries:
         page = nsmallest(query.limit + 1, (u for u in conversation.banned if u > query.after))
         more = len(page) > query.limit
         return BanPage(query.id, conversation.name, page[: query.limit], more)
+
+    async def _links(self, user: str, query: ListLinks) -> LinkPage:
+        conversation = await self._conversation_of(user, query.conversation)
+        check_staff(conversation, user)
+        links = conversation.links
+        page = nsmallest(query.limit + 1, (name for name in links if name > query.after))
+        states = [
+            LinkState(name, one.role, one.uses, one.used, one.expires)
+            for name in page[: query.limit]
+            for one in [links[name]]
+        ]
+        return LinkPage(query.id, conversation.name, states, len(page) > query.limit)
 
     async def _readers(self, user: str, query: ReadBy) -> ReaderPage:
         conversation = await self._conversation_of(user, query.conversation)

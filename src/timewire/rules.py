@@ -6,9 +6,10 @@ keeps a conversation whole holds for it too: limits, and that a group has an own
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sized
 from typing import Final
 
+from timewire.changes import MAX_LINKS
 from timewire.conversation import Conversation
 from timewire.errors import error
 from timewire.model import (
@@ -19,12 +20,14 @@ from timewire.model import (
     Appointed,
     Banned,
     GroupChange,
+    Linked,
     Members,
     Muted,
     Pinned,
     Reacted,
     Role,
     StoredBody,
+    Unlinked,
     Updated,
 )
 
@@ -69,6 +72,8 @@ def check_group(conversation: Conversation, change: GroupChange, user: str | Non
                 _need_rank_over(conversation, user, change.users)
                 _keep_an_owner(conversation, change.users)
                 _check_room("banned", conversation.banned.union(change.users), MAX_BANNED)
+        case Linked() | Unlinked():
+            _check_link(conversation, change, user)
         case Muted():
             _need_admin(conversation, user)
             need_members(conversation, [change.user])
@@ -78,13 +83,31 @@ def check_group(conversation: Conversation, change: GroupChange, user: str | Non
 
 
 def joins(conversation: Conversation, change: object, user: str) -> bool:
-    """Whether a change is that somebody joins what is open to everybody."""
-    return (
-        isinstance(change, Members)
-        and (change.joined, change.left) == ([user], [])
-        and conversation.kind in OPEN_KINDS
-        and conversation.invite == "members"
-    )
+    """Whether a change is that somebody joins what is open to everybody, or comes by a link."""
+    if not isinstance(change, Members) or (change.joined, change.left) != ([user], []):
+        return False
+    is_open = conversation.kind in OPEN_KINDS and conversation.invite == "members"
+    return is_open or isinstance(change.link, str)
+
+
+def check_links(conversation: Conversation, change: GroupChange, now: int) -> None:
+    """Raise unless there is room for a new link, and one by which somebody comes lets them in."""
+    links = conversation.links
+    if isinstance(change, Linked):
+        if 0 < change.expires <= now:
+            raise error("bad_expiry", expires=change.expires)
+        alive = {name for name, link in links.items() if not link.has_ended(now)}
+        _check_room("links", {*alive, change.link}, MAX_LINKS)
+    if isinstance(change, Members) and isinstance(change.link, str):
+        link = links.get(change.link)
+        if link is None:
+            raise error("unknown_link")
+        if link.has_expired(now):
+            raise error("link_expired", expires=link.expires)
+        if link.is_used_up() and not all(map(conversation.is_member, change.joined)):
+            raise error("link_used_up", uses=link.uses)
+        if link.role != "member":
+            _check_room("staff", {*conversation.roles, *change.joined}, MAX_STAFF)
 
 
 def _check_members(conversation: Conversation, change: Members, user: str | None) -> None:
@@ -99,6 +122,15 @@ def _check_members(conversation: Conversation, change: Members, user: str | None
         _need_admin(conversation, user)
         _need_rank_over(conversation, user, others)
     _keep_an_owner(conversation, change.left)
+
+
+def _check_link(conversation: Conversation, change: Linked | Unlinked, user: str | None) -> None:
+    _need_admin(conversation, user)
+    if isinstance(change, Unlinked):
+        if change.link not in conversation.links:
+            raise error("unknown_link")
+    elif change.role != "member" and _rank(conversation, user) < _RANKS["owner"]:
+        raise error("not_owner", conversation=conversation.name)
 
 
 def _check_role(conversation: Conversation, change: Appointed, user: str | None) -> None:
@@ -146,7 +178,7 @@ def _check_owners(conversation: Conversation, losing: Collection[str]) -> None:
         raise error("last_owner", conversation=conversation.name)
 
 
-def _check_room(what: str, after: Collection[str], limit: int) -> None:
+def _check_room(what: str, after: Sized, limit: int) -> None:
     if len(after) > limit:
         raise error("list_full", list=what, limit=limit)
 

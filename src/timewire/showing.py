@@ -42,6 +42,8 @@ _EVENTS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
         f"{'banned' if body.get('on') else 'unbanned'} {_names(body.get('users'))}"
     ),
     "muted": lambda body: f"{'muted' if body.get('until') else 'unmuted'} {body.get('user')}",
+    "linked": lambda body: f"made an invite link for {body.get('role')}s",
+    "unlinked": lambda body: "ended an invite link",
     "edited": lambda body: f"edited {body.get('seq')}: {_pairs(body.get('body'))}",
     "recalled": lambda body: f"recalled {body.get('seq')}",
     "reaction": lambda body: (
@@ -142,7 +144,8 @@ def _membership(message: Message) -> str:
     joined, left = message.body.get("joined"), message.body.get("left")
     parts: list[str] = []
     if joined:
-        parts.append(f"added {_names(joined)}")
+        by_link = joined == [message.sender] and message.body.get("link")
+        parts.append("joined by a link" if by_link else f"added {_names(joined)}")
     if left:
         parts.append("left" if left == [message.sender] else f"removed {_names(left)}")
     return " and ".join(parts) or "changed nothing"

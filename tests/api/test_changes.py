@@ -1,5 +1,6 @@
 """What becomes of conversations and messages, over HTTP."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -95,3 +96,27 @@ async def test_a_path_that_names_no_message(team: Any, seq: str) -> None:
         "bad_seq",
         "unknown_message",
     }
+
+
+async def test_who_has_the_token_of_a_link_joins(team: Any) -> None:
+    alice, eve = team.user("alice"), team.user("eve")
+    link = sha256(b"the token").hexdigest()
+    made = await alice.post(f"{TEAM}/links", {"id": "a", "link": link, "uses": 1})
+    assert made.status == 200, made.json
+    wrong = await eve.post(f"{TEAM}/links/{link}", {"id": "b", "token": "a guess"})
+    assert (wrong.status, wrong.json["code"]) == (404, "unknown_link")
+    joined = await eve.post(f"{TEAM}/links/{link}", {"id": "c", "token": "the token"})
+    assert joined.status == 200
+    listed = await alice.get(f"{TEAM}/links")
+    assert listed.json["links"] == [
+        {"link": link, "role": "member", "uses": 1, "used": 1, "expires": 0}
+    ]
+    late = await team.user("fay").post(f"{TEAM}/links/{link}", {"id": "d", "token": "the token"})
+    assert (late.status, late.json["code"], late.json["fields"]) == (
+        403,
+        "link_used_up",
+        {"uses": 1},
+    )
+    ended = await alice.delete(f"{TEAM}/links/{link}", id="e")
+    assert ended.status == 200
+    assert (await alice.get(f"{TEAM}/links")).json["links"] == []

@@ -1,12 +1,13 @@
 /** What a user can do from a device: everything that the server answers with a receipt. */
 
-import { checkId, newId } from "./names.js";
+import { checkId, linkOf, newId } from "./names.js";
 import type {
   Ack,
   AckLevel,
   Command,
   Create,
   Json,
+  MakeLink,
   Message,
   Role,
   Update,
@@ -18,6 +19,13 @@ export interface Sent {
   readonly id: string;
   readonly seq: number;
   readonly time: number;
+}
+
+/** An invite to a group: the name of its link, and the token to hand on. */
+export interface Invite {
+  readonly group: string;
+  readonly link: string;
+  readonly token: string;
 }
 
 /** A message on its way. Await it for its receipt, once or often, or let it go. */
@@ -60,7 +68,7 @@ export interface SendOptions {
 }
 
 type Act = Command extends infer One ? (One extends Command ? Omit<One, "id"> : never) : never;
-type Settings<Of> = Omit<Of, "type" | "id" | "conversation" | "members">;
+type Settings<Of> = Omit<Of, "type" | "id" | "conversation" | "members" | "link">;
 
 /**
  * Each act is queued in the order of the calls, goes out when there is a connection, and is done
@@ -152,6 +160,27 @@ export abstract class Acts {
   /** Come into a room, or follow a channel. */
   join(group: string): Posted {
     return this.add(group, [this.user]);
+  }
+
+  /** Come into a group by the token of an invite. */
+  async joinBy(group: string, token: string): Promise<Sent> {
+    return await this.#act({ type: "join", conversation: group, link: await linkOf(token), token });
+  }
+
+  /**
+   * Make an invite link, as an owner or admin: who has its token can join. Nobody else is told the
+   * token, and it is kept nowhere. Left out: for members, for any number of them, for ever.
+   */
+  async invite(group: string, options: Settings<MakeLink> = {}): Promise<Invite> {
+    const token = newId();
+    const link = await linkOf(token);
+    await this.#act({ ...options, type: "link", conversation: group, link });
+    return { group, link, token };
+  }
+
+  /** Let nobody come by an invite link any more. */
+  uninvite(group: string, link: string): Posted {
+    return this.#act({ type: "unlink", conversation: group, link });
   }
 
   /** Remove members from a group that one is an owner or admin of. */

@@ -24,6 +24,7 @@ import {
   type Command,
   type ConversationState,
   type DeviceState,
+  type LinkState,
   MAX_WATCHED_USERS,
   type Media,
   type Message,
@@ -255,6 +256,11 @@ export class Client extends Acts {
    */
   banned(conversation: string): Promise<string[]> {
     return queries.all(queries.bans(this.#asking, conversation));
+  }
+
+  /** The invite links of a group that one is an owner or admin of; their tokens are nowhere. */
+  links(group: string): Promise<LinkState[]> {
+    return queries.all(queries.links(this.#asking, group));
   }
 
   /** Who has read a message, beside its author. Not told in groups of more than 500. */

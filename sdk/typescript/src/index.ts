@@ -1,6 +1,6 @@
 /** Timewire in browsers and Node: one device of one user, offline first. */
 
-export type { Posted, SendOptions, Sent } from "./acts.js";
+export type { Invite, Posted, SendOptions, Sent } from "./acts.js";
 export type { BackoffOptions } from "./backoff.js";
 export { type Client, type ConnectOptions, connect } from "./client.js";
 export { TimewireError } from "./errors.js";
@@ -20,6 +20,7 @@ export type {
   History,
   Inviters,
   Json,
+  LinkState,
   Media,
   Message,
   ResetReason,

@@ -31,6 +31,11 @@ export function newId(): string {
   return hex(crypto.getRandomValues(new Uint8Array(16)));
 }
 
+/** The name of the invite link that has this token: nobody can tell the token from it. */
+export async function linkOf(token: string): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(token) as BufferSource)));
+}
+
 /** A user's, device's or group's name, as it was given. Throws `bad_name`. */
 export function checkName(name: string): string {
   const wrong = NOT_IN_NAMES.test(name) || bytesOf(name) > MAX_NAME_BYTES;

@@ -111,13 +111,14 @@ export function written(user: string, command: Command, ack: Ack): Message {
 /** Commands that become messages in the user's own conversation. */
 const OWN: readonly Command["type"][] = ["read", "hide", "block", "settings"];
 
-type Group = "create" | "update" | "add" | "remove" | "ban" | "unban";
+type Group = "create" | "update" | "add" | "remove" | "ban" | "unban" | "link" | "join";
 type Plain = Exclude<Command["type"], Group | "send">;
 
 /** Commands whose fields are those of the message: its kind, and which. */
 const KINDS: { readonly [Type in Plain]: readonly [kind: string, ...fields: string[]] } = {
   role: ["role", "user", "role"],
   mute: ["muted", "user", "until"],
+  unlink: ["unlinked", "link"],
   edit: ["edited", "seq", "body"],
   recall: ["recalled", "seq"],
   react: ["reaction", "seq", "emoji", "on"],
@@ -146,6 +147,12 @@ function changeOf(user: string, command: Exclude<Command, { type: "send" }>): [s
       return ["members", { joined: once(command.users), left: [] }];
     case "remove":
       return ["members", { joined: [], left: once(command.users) }];
+    case "join":
+      return ["members", { joined: [user], left: [], link: command.link }];
+    case "link": {
+      const { link, role = "member", uses = 0, expires = 0 } = command;
+      return ["linked", { link, role, uses, expires }];
+    }
     case "ban":
     case "unban":
       return ["banned", { users: once(command.users), on: command.type === "ban" }];

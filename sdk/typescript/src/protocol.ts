@@ -25,9 +25,9 @@ export const CloseCode = {
 /** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
   forbidden:
-    "bad_token token_expired token_revoked logged_out displaced too_many_devices bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned refused",
+    "bad_token token_expired token_revoked logged_out displaced too_many_devices bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned link_expired link_used_up refused",
   not_found:
-    "unknown_device unknown_conversation unknown_message unknown_member search_off unknown_endpoint unknown_path unknown_media",
+    "unknown_device unknown_conversation unknown_message unknown_link unknown_member search_off unknown_endpoint unknown_path unknown_media",
   retryable:
     "rate_limited too_many_connections too_busy out_of_turn search_behind hook_failed storage_unavailable cluster_unavailable shutting_down not_connected",
   unknown_outcome:
@@ -54,6 +54,7 @@ export type GroupKind = "group" | "room" | "channel";
 export type ConversationKind = "direct" | "self" | "group" | "room" | "channel";
 export type Visibility = "all" | "nobody";
 export type Role = "owner" | "admin" | "member";
+export type LinkRole = "admin" | "member";
 export type History = "joined" | "all";
 export type Inviters = "members" | "admins";
 export type Order = "newest" | "oldest" | "best";
@@ -200,6 +201,45 @@ export interface Mute {
 }
 
 /**
+ * Make an invite link: who knows its token can `join`.  For owners and admins.
+ *
+ * `link` is the SHA-256 of the token, in hex: the server sees the token when somebody joins by
+ * it, and keeps it nowhere.  It should hold 128 bits of chance.  `role`: what one becomes by the
+ * link; only owners can let in admins.  `uses`: how many may come by it, 0 for any number.
+ * `expires`: until when, 0 for ever.
+ */
+export interface MakeLink {
+  readonly type: "link";
+  readonly id: string;
+  readonly conversation: string;
+  readonly link: string;
+  readonly role?: LinkRole;
+  readonly uses?: number;
+  readonly expires?: number;
+}
+
+/** Let nobody join by an invite link any more.  For owners and admins. */
+export interface EndLink {
+  readonly type: "unlink";
+  readonly id: string;
+  readonly conversation: string;
+  readonly link: string;
+}
+
+/**
+ * Join a group by an invite link: its name and its token.
+ *
+ * Whoever is a member already stays one, and it counts as no use.
+ */
+export interface Join {
+  readonly type: "join";
+  readonly id: string;
+  readonly conversation: string;
+  readonly link: string;
+  readonly token: string;
+}
+
+/**
  * Have a message of one's own say something else, within `edit_minutes`.
  *
  * The message itself changes, and who has it already is told by an `edited` message.
@@ -312,6 +352,19 @@ export interface ListMembers {
  */
 export interface ListBans {
   readonly type: "bans";
+  readonly id: string;
+  readonly conversation: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+/**
+ * The invite links of a group, by name, past `after`.  For owners and admins.
+ *
+ * Answer: `link_page`.
+ */
+export interface ListLinks {
+  readonly type: "links";
   readonly id: string;
   readonly conversation: string;
   readonly after?: string;
@@ -556,6 +609,15 @@ export interface BanPage {
   readonly has_more: boolean;
 }
 
+/** Answer to `links`.  Resume with `after` = the last name. */
+export interface LinkPage {
+  readonly type: "link_page";
+  readonly id: string;
+  readonly conversation: string;
+  readonly links: readonly LinkState[];
+  readonly has_more: boolean;
+}
+
 /** Answer to `read_by`.  Resume with `after` = the last name. */
 export interface ReaderPage {
   readonly type: "reader_page";
@@ -717,6 +779,19 @@ export interface ConversationState {
 }
 
 /**
+ * An invite link: its name, what one becomes by it, how many may come, and how many have.
+ *
+ * `uses`: 0 for any number.  `expires`: until when, 0 for ever.
+ */
+export interface LinkState {
+  readonly link: string;
+  readonly role: LinkRole;
+  readonly uses: number;
+  readonly used: number;
+  readonly expires: number;
+}
+
+/**
  * A message that was found.  `snippet`: the part of its text to show.
  *
  * `matches`: where in the snippet the words stand, as pairs of offsets in characters (Unicode
@@ -744,7 +819,10 @@ export type GroupCommand =
   | Appoint
   | Ban
   | Unban
-  | Mute;
+  | Mute
+  | MakeLink
+  | EndLink
+  | Join;
 
 export type MessageCommand =
   | Edit
@@ -768,6 +846,9 @@ export type Command =
   | Ban
   | Unban
   | Mute
+  | MakeLink
+  | EndLink
+  | Join
   | Edit
   | Recall
   | React
@@ -782,6 +863,7 @@ export type Query =
   | ListConversations
   | ListMembers
   | ListBans
+  | ListLinks
   | ReadBy
   | Search
   | ListDevices
@@ -799,6 +881,9 @@ export type ClientFrame =
   | Ban
   | Unban
   | Mute
+  | MakeLink
+  | EndLink
+  | Join
   | Edit
   | Recall
   | React
@@ -811,6 +896,7 @@ export type ClientFrame =
   | ListConversations
   | ListMembers
   | ListBans
+  | ListLinks
   | ReadBy
   | Search
   | ListDevices
@@ -834,6 +920,7 @@ export type ServerFrame =
   | ConversationPage
   | MemberPage
   | BanPage
+  | LinkPage
   | ReaderPage
   | SearchPage
   | DevicePage
@@ -857,10 +944,15 @@ export interface CreatedBody {
   readonly mention_all?: Inviters;
 }
 
-/** Members who join with this message, and members for whom it is the last. */
+/**
+ * Members who join with this message, and members for whom it is the last.
+ *
+ * `link`: the invite link by which its sender has come.
+ */
 export interface MembersBody {
   readonly joined?: readonly string[];
   readonly left?: readonly string[];
+  readonly link?: string;
 }
 
 /** New settings of a group; what is None stays. */
@@ -887,6 +979,24 @@ export interface BannedBody {
 export interface MutedBody {
   readonly user: string;
   readonly until: number;
+}
+
+/**
+ * There is an invite link: who knows its token can join.
+ *
+ * `link` is the SHA-256 of the token, in hex.  `role`: what one becomes by it.  `uses`: how
+ * many may come by it (0: any number).  `expires`: until when (ms; 0: for ever).
+ */
+export interface LinkedBody {
+  readonly link: string;
+  readonly role?: LinkRole;
+  readonly uses?: number;
+  readonly expires?: number;
+}
+
+/** Nobody can join by an invite link any more. */
+export interface UnlinkedBody {
+  readonly link: string;
 }
 
 /** An earlier message says something else now.  Of several edits the last one holds. */
@@ -969,6 +1079,8 @@ export interface ControlBodies {
   readonly role: AppointedBody;
   readonly banned: BannedBody;
   readonly muted: MutedBody;
+  readonly linked: LinkedBody;
+  readonly unlinked: UnlinkedBody;
   readonly edited: EditedBody;
   readonly recalled: RecalledBody;
   readonly reaction: ReactedBody;
@@ -1068,6 +1180,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   conversation_page: [{}, { conversations: "ConversationState" }],
   member_page: [{ roles: {}, muted: {} }],
   ban_page: [{}],
+  link_page: [{}],
   reader_page: [{}],
   search_page: [{ next: "" }, { hits: "SearchHit" }],
   device_page: [{}],

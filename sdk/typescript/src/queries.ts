@@ -8,9 +8,12 @@ import type {
   DevicePage,
   DeviceState,
   HistoryPage,
+  LinkPage,
+  LinkState,
   ListBans,
   ListConversations,
   ListDevices,
+  ListLinks,
   ListMembers,
   LogOut,
   MemberPage,
@@ -119,10 +122,17 @@ export async function* bans(ask: Ask, conversation: string): AsyncGenerator<stri
   yield* list(ask, query, (page: BanPage) => page.users.map((name) => [name, name]));
 }
 
+/** The invite links of a group. */
+export async function* links(ask: Ask, conversation: string): AsyncGenerator<LinkState, void> {
+  const query = { type: "links", conversation } as const;
+  yield* list(ask, query, (page: LinkPage) => page.links.map((one) => [one.link, one]));
+}
+
 type Listing =
   | Omit<ListConversations, "id">
   | Omit<ListMembers, "id">
   | Omit<ListBans, "id">
+  | Omit<ListLinks, "id">
   | Omit<ReadBy, "id">;
 
 /** All of a list, page by page; `items` of a page, with their names, by which the list goes on. */

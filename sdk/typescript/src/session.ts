@@ -56,6 +56,7 @@ export type Page =
   | wire.ConversationPage
   | wire.MemberPage
   | wire.BanPage
+  | wire.LinkPage
   | wire.ReaderPage
   | wire.DevicePage
   | wire.SearchPage;

@@ -137,6 +137,22 @@ test("a group has members with roles, and keeps others out", async () => {
   await expect(bob.send(group, "still here?")).rejects.toMatchObject({ code: "not_member" });
 });
 
+test("who has the token of an invite comes into a group", async () => {
+  const [alice, bob] = [await device(someone("alice")), await device(someone("bob"))];
+  const group = someone("team");
+  await alice.create(group);
+  const { link, token } = await alice.invite(group, { role: "admin", uses: 1 });
+  await expect(bob.joinBy(group, "a guess")).rejects.toMatchObject({ code: "unknown_link" });
+  await bob.joinBy(group, token);
+  expect(await bob.roster(group)).toEqual([
+    { name: alice.user, role: "owner", muted: 0 },
+    { name: bob.user, role: "admin", muted: 0 },
+  ]);
+  expect(await bob.links(group)).toEqual([{ link, role: "admin", uses: 1, used: 1, expires: 0 }]);
+  await bob.uninvite(group, link);
+  expect(await alice.links(group)).toEqual([]);
+});
+
 test("files are uploaded, and seen by those who may", async () => {
   const [alice, bob, eve] = [
     await device(someone("alice")),

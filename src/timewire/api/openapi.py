@@ -52,6 +52,12 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "update": {"id": "99c1aa", "title": "Ticket 42"},
     "role": {"id": "11f0be", "user": "bob", "role": "admin"},
     "ban": {"id": "6d40a7", "users": ["eve"]},
+    "link": {
+        "id": "3e9b08",
+        "link": "b4d935b90e029c6e9ceb3c6354237560dbae76fc1b15070c095ec1b3a1653030",
+        "uses": 10,
+    },
+    "join": {"id": "d1c7f2", "token": "u8N1xQ2hTg4Yd0aVw7rKzA"},
     "mute": {"id": "f07a35", "user": "bob", "until": 1900000000000},
     "block": {"id": "27ce81", "user": "eve"},
     "settings": {"id": "d90b11", "presence": "nobody"},

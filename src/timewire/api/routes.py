@@ -17,6 +17,7 @@ from timewire.asking import (
     ListBans,
     ListConversations,
     ListDevices,
+    ListLinks,
     ListMembers,
     LogOut,
     ReadBy,
@@ -31,7 +32,10 @@ from timewire.commands import (
     Block,
     Create,
     Edit,
+    EndLink,
     Hide,
+    Join,
+    MakeLink,
     MarkRead,
     Mute,
     Pin,
@@ -54,6 +58,7 @@ from timewire.protocol import (
     Cursor,
     DevicePage,
     HistoryPage,
+    LinkPage,
     MemberPage,
     ReaderPage,
     ResetReason,
@@ -203,15 +208,23 @@ def _do(
     return Route(method, path, name, "command", asks, Ack, summary, group)
 
 
+def _ask(
+    path: str,
+    name: str,
+    frames: tuple[type[msgspec.Struct], type[msgspec.Struct]],
+    summary: str,
+    group: str = "Conversations",
+) -> Route:
+    """A user's question; ``frames``: what asks, and what answers."""
+    return Route("GET", path, name, "question", *frames, summary, group)
+
+
 ROUTES: Final = (
     Route("POST", "/v1/messages", "send", "command", Send, Ack, "Send a message", "Messages"),
-    Route(
-        "GET",
+    _ask(
         f"{_ONE}/messages",
         "history",
-        "question",
-        GetHistory,
-        HistoryPage,
+        (GetHistory, HistoryPage),
         "Read a conversation, in either direction",
         "Messages",
     ),
@@ -226,64 +239,42 @@ ROUTES: Final = (
     ),
     _do("POST", f"{_MESSAGE}/pin", "pin", Pin, "Pin a message, or unpin it"),
     _do("POST", f"{_MESSAGE}/hide", "hide", Hide, "Delete a message for oneself"),
-    Route(
-        "GET",
+    _ask(
         f"{_MESSAGE}/readers",
         "read_by",
-        "question",
-        ReadBy,
-        ReaderPage,
+        (ReadBy, ReaderPage),
         "List who has read a message",
         "Messages",
     ),
-    Route(
-        "GET",
+    _ask(
         "/v1/search",
         "search",
-        "question",
-        Search,
-        SearchPage,
+        (Search, SearchPage),
         "Find messages by words and fields",
         "Messages",
     ),
     Route("GET", "/v1/sync", "sync", "poll", Poll, Synced, "Get what has come", "Messages"),
-    Route(
-        "GET",
-        _C,
-        "conversations",
-        "question",
-        ListConversations,
-        ConversationPage,
-        "List the user's conversations",
-        "Conversations",
+    _ask(
+        _C, "conversations", (ListConversations, ConversationPage), "List the user's conversations"
     ),
     _do("POST", _C, "create", Create, "Make a group"),
     _do("POST", _ONE, "update", Update, "Change title and settings of a group"),
-    Route(
-        "GET",
+    _ask(
         f"{_ONE}/members",
         "members",
-        "question",
-        ListMembers,
-        MemberPage,
+        (ListMembers, MemberPage),
         "List the members of a conversation",
-        "Conversations",
     ),
     _do("POST", f"{_ONE}/members", "add", Add, "Add members"),
     _do("DELETE", f"{_ONE}/members/{{user}}", "remove", Remove, "Remove a member, or leave"),
     _do("POST", f"{_ONE}/roles", "role", Appoint, "Give a member another role"),
-    Route(
-        "GET",
-        f"{_ONE}/bans",
-        "bans",
-        "question",
-        ListBans,
-        BanPage,
-        "List who is banned",
-        "Conversations",
-    ),
+    _ask(f"{_ONE}/bans", "bans", (ListBans, BanPage), "List who is banned"),
     _do("POST", f"{_ONE}/bans", "ban", Ban, "Ban users"),
     _do("DELETE", f"{_ONE}/bans/{{user}}", "unban", Unban, "Lift a ban"),
+    _ask(f"{_ONE}/links", "links", (ListLinks, LinkPage), "List invite links"),
+    _do("POST", f"{_ONE}/links", "link", MakeLink, "Make an invite link"),
+    _do("DELETE", f"{_ONE}/links/{{link}}", "unlink", EndLink, "End an invite link"),
+    _do("POST", f"{_ONE}/links/{{link}}", "join", Join, "Join by an invite link"),
     _do("POST", f"{_ONE}/mutes", "mute", Mute, "Mute a member, or lift it"),
     _do("POST", f"{_ONE}/read", "read", MarkRead, "Mark as read"),
     _do("POST", "/v1/blocks", "block", Block, "Block a user, or lift it"),
@@ -323,16 +314,7 @@ ROUTES: Final = (
         "Tokens",
         "admin",
     ),
-    Route(
-        "GET",
-        "/v1/devices",
-        "devices",
-        "question",
-        ListDevices,
-        DevicePage,
-        "List the user's devices",
-        "Tokens",
-    ),
+    _ask("/v1/devices", "devices", (ListDevices, DevicePage), "List the user's devices", "Tokens"),
     Route(
         "DELETE",
         "/v1/devices/{device}",

@@ -5,7 +5,7 @@ Top to bottom: ``device`` and ``acts`` (the face) > ``driver`` (does what the se
 ``events``; ``transport`` and ``feed`` are the ends towards the server and the app.
 """
 
-from timewire.client.acts import Posted, Sent
+from timewire.client.acts import Invite, Posted, Sent
 from timewire.client.device import Client, connect
 from timewire.client.events import (
     Acked,
@@ -36,6 +36,7 @@ __all__ = [
     "Event",
     "Hit",
     "HistorySlice",
+    "Invite",
     "Live",
     "Media",
     "Member",

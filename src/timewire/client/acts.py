@@ -7,10 +7,11 @@ the typed error with which the server refuses, or what has ended the device.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,8 +26,11 @@ from timewire.commands import (
     Command,
     Create,
     Edit,
+    EndLink,
     Hide,
     Id,
+    Join,
+    MakeLink,
     MarkRead,
     Mute,
     Pin,
@@ -45,13 +49,17 @@ from timewire.model import (
     GroupKind,
     History,
     Inviters,
+    LinkRole,
     Message,
     Role,
     Seq,
     Visibility,
 )
-from timewire.names import check_id
+from timewire.names import check_id, link_of
 from timewire.protocol import Ack
+
+TOKEN_BYTES: Final = 16
+"""Of chance, in an invite's token."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -60,6 +68,14 @@ class Sent(msgspec.Struct, frozen=True):
     id: Id
     seq: Seq
     time: int
+
+
+class Invite(msgspec.Struct, frozen=True):
+    """An invite to a group: the name of its link, and the token to hand on."""
+
+    group: str
+    link: str
+    token: str
 
 
 class Posted:
@@ -224,9 +240,29 @@ class Acts(ABC):
         """Add members to a group that one is a member of."""
         return await self._put(Add(new_id(), group, list(users)))
 
-    async def join(self, group: str) -> Sent:
-        """Come into a room, or follow a channel."""
-        return await self.add(group, [self.user])
+    async def join(self, group: str, token: str = "") -> Sent:
+        """Come into a room, or follow a channel; or come into any group by an invite's token."""
+        if not token:
+            return await self.add(group, [self.user])
+        return await self._put(Join(new_id(), group, link_of(token), token))
+
+    async def invite(
+        self, group: str, *, role: LinkRole = "member", uses: int = 0, expires: int = 0
+    ) -> Invite:
+        """Make an invite link to a group, as an owner or admin.
+
+        Whoever has its token can ``join``: nobody else is told it, and it is kept nowhere.
+        ``role``: what they become.  ``uses``: how many may come; 0: any number.  ``expires``: until
+        when (ms); 0: for ever.
+        """
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        link = link_of(token)
+        await self._put(MakeLink(new_id(), group, link, role, uses, expires))
+        return Invite(group, link, token)
+
+    async def uninvite(self, group: str, link: str) -> Sent:
+        """Let nobody come by an invite link any more."""
+        return await self._put(EndLink(new_id(), group, link))
 
     async def remove(self, group: str, users: Iterable[str]) -> Sent:
         """Remove members from a group that one is an owner or admin of."""

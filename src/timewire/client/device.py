@@ -34,7 +34,7 @@ from timewire.errors import error
 from timewire.finding import Match, Order
 from timewire.model import Media, Message, Seq
 from timewire.names import check_name, direct
-from timewire.protocol import MAX_WATCHED_USERS, DeviceState, Watch
+from timewire.protocol import MAX_WATCHED_USERS, DeviceState, LinkState, Watch
 
 CONNECT_TIMEOUT_S: Final = 30.0
 """How long a device that does not know its user yet waits for the server."""
@@ -284,6 +284,10 @@ class Client(Acts):
         Of one's own conversation (``self:``): whom one blocks.
         """
         return [one async for one in queries.bans(self._driver.ask, conversation)]
+
+    async def links(self, group: str) -> list[LinkState]:
+        """The invite links of a group that one is an owner or admin of, without tokens."""
+        return [one async for one in queries.links(self._driver.ask, group)]
 
     async def read_by(self, conversation: str, seq: Seq) -> list[str]:
         """Who has read a message, beside its author.  Not told in groups of more than 500."""

@@ -113,6 +113,6 @@ def written(user: str, command: Command, ack: Ack) -> Message:
             command.forward,
             command.expires,
         )
-    body = msgspec.to_builtins(change_of(command, [user]))
+    body = msgspec.to_builtins(change_of(command, user, [user]))
     kind, place = body.pop("type"), place_of(user, command)
     return Message(place, ack.seq, ack.time, user, command.id, kind, body)

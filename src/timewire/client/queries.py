@@ -13,6 +13,7 @@ from timewire.asking import (
     ListBans,
     ListConversations,
     ListDevices,
+    ListLinks,
     ListMembers,
     LogOut,
     ReadBy,
@@ -34,6 +35,8 @@ from timewire.protocol import (
     DevicePage,
     DeviceState,
     HistoryPage,
+    LinkPage,
+    LinkState,
     MemberPage,
     Query,
     ReaderPage,
@@ -53,6 +56,7 @@ Page = TypeVar(
     ConversationPage,
     MemberPage,
     BanPage,
+    LinkPage,
     ReaderPage,
     SearchPage,
     DevicePage,
@@ -201,6 +205,17 @@ async def bans(ask: Ask, conversation: str) -> AsyncIterator[str]:
         for after in page.users:
             yield after
         more = page.has_more and bool(page.users)
+
+
+async def links(ask: Ask, conversation: str) -> AsyncIterator[LinkState]:
+    """The invite links of a group, by name."""
+    after, more = "", True
+    while more:
+        page = await ask(ListLinks(new_id(), conversation, after, PAGE_ENTRIES), LinkPage)
+        for one in page.links:
+            yield one
+            after = one.link
+        more = page.has_more and bool(page.links)
 
 
 async def readers(ask: Ask, conversation: str, seq: Seq) -> AsyncIterator[str]:

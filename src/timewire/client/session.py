@@ -73,6 +73,7 @@ Answer = (
     | wire.ConversationPage
     | wire.MemberPage
     | wire.BanPage
+    | wire.LinkPage
     | wire.ReaderPage
     | wire.SearchPage
     | wire.DevicePage

@@ -32,7 +32,7 @@ from timewire.backends.rocksdb.engine import Engine
 from timewire.backends.rocksdb.entries import PAST, pack_seq, seq_of
 from timewire.backends.rocksdb.epochs import Epochs
 from timewire.backends.rocksdb.lru import Lru
-from timewire.conversation import Conversation
+from timewire.conversation import Conversation, Link
 from timewire.directory import Device, Membership, Reading
 from timewire.epochs import Mode, switched
 from timewire.errors import TimewireError, error
@@ -76,6 +76,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     muted: dict[str, int] = {}
     pins: list[Seq] = []
     mention_all: Inviters = "members"
+    links: dict[str, Link] = {}
 
 
 class _Membership(msgspec.Struct, frozen=True, array_like=True):
@@ -349,6 +350,7 @@ class RocksDirectory:
             head.pins,
             self._epochs.load(name),
             head.mention_all,
+            head.links,
         )
 
     def _number(self, key: bytes) -> int:
@@ -362,7 +364,9 @@ class RocksDirectory:
 
 def _keeps_head(found: Conversation, change: Change) -> bool:
     """Whether a change surely changes members alone, so that nothing else is to be compared."""
-    return isinstance(change, Members) and found.roles.keys().isdisjoint(change.left)
+    if not isinstance(change, Members) or isinstance(change.link, str):
+        return False
+    return found.roles.keys().isdisjoint(change.left)
 
 
 def _head(of: Conversation) -> bytes:
@@ -378,6 +382,7 @@ def _head(of: Conversation) -> bytes:
             of.muted,
             of.pins,
             of.mention_all,
+            of.links,
         )
     )
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from timewire.conversation import Conversation
+from timewire.conversation import Conversation, Link
 from timewire.directory import Device, Membership, Reading
 from timewire.epochs import SYSTEM_MODES, Epoch, Mode, ModeName, mode_at
-from timewire.model import Change, Created, Draft, Members, Read, Settings, Window, encode_change
+from timewire.model import (
+    Change,
+    Created,
+    Draft,
+    Linked,
+    Members,
+    Read,
+    Settings,
+    Unlinked,
+    Window,
+    encode_change,
+)
 from timewire.testing.contracts.logs import put
 from timewire.testing.contracts.places import Contract, Stores, StoresPlace
 
@@ -241,6 +252,25 @@ class DirectoryContract(Contract[StoresPlace]):
 
 class DirectoryReopenContract(Contract[StoresPlace]):
     """What a directory promises that outlives its process."""
+
+    async def test_links_and_who_came_by_them_are_there_again(self, store: Stores) -> None:
+        await change(store, "team", Created("group", ["alice"]))
+        await change(store, "team", Linked("a", "admin", 2, 0))
+        await change(store, "team", Linked("b", "member", 0, 9))
+        await change(store, "team", Linked("c"))
+        await change(store, "team", Unlinked("c"))
+        await change(store, "team", Members(joined=["bob"], link="a"), sender="bob")
+        await change(store, "team", Members(joined=["carol"], link="gone"), sender="carol")
+        team = await known(store, "team")
+        links = {"a": Link("admin", 2, 1), "b": Link("member", 0, 0, 9)}
+        assert (team.links, team.roles) == (links, {"alice": "owner", "bob": "admin"})
+
+        await self.at.close()
+        store = await self.at.open()
+        team = await known(store, "team")
+        assert (team.links, team.roles) == (links, {"alice": "owner", "bob": "admin"})
+        await change(store, "team", Members(joined=["dave"], link="a"), sender="dave")
+        assert (await known(store, "team")).links["a"].is_used_up()
 
     async def test_everything_is_there_again(self, store: Stores) -> None:
         created = await change(store, "team", Created("group", ["bob", "alice"], "The team"))
