@@ -1,7 +1,7 @@
 """Sending: what is refused, what is answered, and what a repeat gets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -557,26 +557,26 @@ async def test_a_store_that_cannot_write_refuses_and_recovers_by_itself(team: Of
 
 
 class LateLog(MemoryLog):
-    """A log that finds out late that it could not write, when ``failing`` is set.
+    """A log that finds out late, when it is told, that it could not write while ``failing``.
 
     What was staged behind a batch that fails, fails with it.
     """
 
-    failing = False
-    doomed = 0
+    def __init__(self, now: Callable[[], int]) -> None:
+        super().__init__(now)
+        self.failing = False
+        self._doomed: list[asyncio.Future[list[Receipt | TimewireError]]] = []
 
     def append(self, drafts: Sequence[Draft]) -> asyncio.Future[list[Receipt | TimewireError]]:
-        if not self.failing and not self.doomed:
+        if not self.failing and not self._doomed:
             return super().append(drafts)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Receipt | TimewireError]] = loop.create_future()
-        self.doomed += 1
-        loop.call_later(0.02, self._fail, answer)
-        return answer
+        self._doomed.append(asyncio.get_running_loop().create_future())
+        return self._doomed[-1]
 
-    def _fail(self, answer: asyncio.Future[list[Receipt | TimewireError]]) -> None:
-        self.doomed -= 1
-        answer.set_exception(error("outcome_unknown"))
+    def find_out(self) -> None:
+        for answer in self._doomed:
+            answer.set_exception(error("outcome_unknown"))
+        self._doomed.clear()
 
 
 @pytest.mark.parametrize("turns_later", [0, 1, 2, 5])
@@ -602,6 +602,7 @@ async def test_what_waits_behind_a_failed_batch_does_not_overtake_its_repeat(
     for command in behind:
         office.sender.submit(Request("alice", command, lambda _, outcome: waiting.append(outcome)))
         await turns(turns_later)
+    log.find_out()
     await eventually(lambda: len(waiting) == len(behind))
     assert [o.code for o in outcomes if isinstance(o, TimewireError)] == ["outcome_unknown"]
     assert {o.retry for o in waiting if isinstance(o, TimewireError)} == {True}

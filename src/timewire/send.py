@@ -239,7 +239,8 @@ class Sender(Intake):
     def _flush(self) -> None:
         drafts, requests = self._drafts, self._requests
         self._drafts, self._requests = [], []
-        if self._failed:
+        # A batch may have failed in this turn of the loop, and its callback be yet to come.
+        if self._failed or any(done.done() and done.exception() for done in self._appends):
             for request in requests:
                 _refuse(request, error("storage_unavailable"))
         elif drafts:
