@@ -271,6 +271,17 @@ async def test_a_restart_forgets_nothing(tmp_path: Path, stack: AsyncExitStack) 
         assert (await say(device, "5"))["seq"] > acks[-1]["seq"]
 
 
+async def test_a_repeat_after_a_restart_need_not_wait_for_another_message(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    async with serving(tmp_path / "data") as server:
+        alice = await live(stack, server, "alice")
+        ack = await say(alice, "1", ack="synced")
+    async with serving(tmp_path / "data") as server:
+        alice = await live(stack, server, "alice")
+        assert await say(alice, "1", ack="synced") == ack
+
+
 async def test_reads_go_on_while_the_store_cannot_write(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:

@@ -270,14 +270,15 @@ async def _refs(inbox: SimulatedInbox) -> list[int]:
 def test_a_loss_of_power_takes_the_newest_of_the_inbox_with_its_position() -> None:
     async def world(loop: SimulatedLoop) -> None:
         disk = Disk(Random(3))
-        inbox = SimulatedInbox(1000, disk)
+        log = SimulatedLog(lambda: 1, disk)
+        inbox = SimulatedInbox(1000, disk, log)
         for seq in range(1, 21):
             await inbox.put([Delivery(Stored(seq, 1, "team", b""), ["bob"])], seq)
-        kept = inbox.crashed(power=False)
+        kept = inbox.crashed(log, power=False)
         assert (kept.position, await _refs(kept)) == (20, list(range(1, 21)))
         positions: set[int] = set()
         for _ in range(20):
-            found = inbox.crashed(power=True)
+            found = inbox.crashed(log, power=True)
             assert await _refs(found) == list(range(1, found.position + 1))
             positions.add(found.position)
         assert len(positions) > 3
@@ -285,6 +286,18 @@ def test_a_loss_of_power_takes_the_newest_of_the_inbox_with_its_position() -> No
         with pytest.raises(TimewireError) as caught:
             await inbox.put([], 21)
         assert caught.value.code == "storage_unavailable"
+
+    simulated(world)
+
+
+def test_a_loss_of_power_takes_nothing_from_before_a_message_that_is_kept() -> None:
+    async def world(loop: SimulatedLoop) -> None:
+        store = SimulatedStore(lambda: 1, Disk(Random(3)), 1000)
+        for seq in (1, 2):
+            await store.log.append([draft(seq)])
+            await store.inbox.put([Delivery(Stored(seq, 1, "team", b""), ["bob"])], seq)
+        positions = {store.crashed(power=True).inbox.position for _ in range(20)}
+        assert positions == {1, 2}
 
     simulated(world)
 

@@ -10,6 +10,7 @@ import asyncio
 import socket
 from typing import Final, Protocol, cast
 
+import structlog
 from aiohttp import WSMessage, WSMsgType, web
 
 from timewire.clock import Ticks
@@ -21,6 +22,7 @@ from timewire.model import Seq
 from timewire.outbox import SEND_BUFFER_BYTES, Outbox, frame
 from timewire.protocol import SUBPROTOCOLS, Ack, CloseCode, ServerFrame
 from timewire.session import Effects, Session
+from timewire.websocket import Feed, WebSocket
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """A WebSocket message beyond this ends the connection (1009); up to it, an error is told."""
@@ -29,13 +31,20 @@ CLOSE_TIMEOUT_S: Final = 2.0
 """How long a connection that is closed may take to read what is left, and the close code."""
 
 
+logger = structlog.get_logger("timewire.connection")
+
+
 class Socket(Protocol):
     """A WebSocket that was accepted, as far as aiohttp's is needed."""
 
     @property
     def ws_protocol(self) -> str | None: ...
+    def listen(self, feed: Feed) -> None:
+        """Hand messages to ``feed`` as they come, from when all that waits has been received."""
+        ...
+
     async def receive(self) -> WSMessage:
-        """The next message, or why there is none any more."""
+        """The next message that was not taken, or why there is none any more."""
         ...
 
     async def pong(self, message: bytes, /) -> None:
@@ -61,11 +70,9 @@ class Owner(Protocol):
         ...
 
 
-async def accept(
-    request: web.Request, frame_bytes: int
-) -> tuple[web.WebSocketResponse, asyncio.Transport]:
+async def accept(request: web.Request, frame_bytes: int) -> tuple[WebSocket, asyncio.Transport]:
     """The WebSocket of a request, and its transport; frames may have so many bytes."""
-    ws = web.WebSocketResponse(
+    ws = WebSocket(
         protocols=SUBPROTOCOLS,
         autoping=False,
         compress=False,
@@ -82,7 +89,9 @@ class Connection:
     """One WebSocket, its session and its outbox."""
 
     __slots__ = (
+        "_held",
         "_owner",
+        "_pause_until",
         "_ws",
         "address",
         "codec",
@@ -111,6 +120,9 @@ class Connection:
         self.session = session
         self.codec = CODECS[ws.ws_protocol or SUBPROTOCOLS[0]]
         self.text = self.codec.text
+        self._held = False
+        """The next frame waits for ``read``, and ``read`` until it may be taken."""
+        self._pause_until = 0.0
         self.live = False
         self.user = ""
         self.device = ""
@@ -130,28 +142,63 @@ class Connection:
     async def read(self) -> None:
         """Take what the device sends, until there is no more."""
         ws = self._ws
+        ws.listen(self._feed)
         while True:
             message = await ws.receive()
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-                pause_ms = self.take(message.data)
-                if self.outbox.is_full():
-                    # Its answers would pile up: who does not read is not read from.
-                    await self.outbox.room()
+                await self._ready()
+                self._feed(message.data)
             elif message.type is WSMsgType.PING or message.type is WSMsgType.PONG:
-                now = self.heard = self._owner.ticks()
-                pause_ms = self.session.meter.frame(len(message.data), now)
+                await self._ready()
+                self._control(len(message.data))
                 if message.type is WSMsgType.PING:
                     await ws.pong(message.data)
             else:
                 return
-            if pause_ms:
-                await asyncio.sleep(pause_ms / 1000)
 
-    def take(self, data: str | bytes) -> int:
-        """A frame of the device; for how long no further one is to be read (ms)."""
+    async def _ready(self) -> None:
+        """Wait until another frame may be taken; until then none is."""
+        self._held = True
+        if self.outbox.is_full():
+            # Its answers would pile up: who does not read is not read from.
+            await self.outbox.room()
+        pause_ms = self._pause_until - self._owner.ticks()
+        if pause_ms > 0:
+            await asyncio.sleep(pause_ms / 1000)
+        self._held = False
+
+    def _feed(self, data: str | bytes) -> bool:
+        """Take a frame as it is read; False: not yet, ``read`` will."""
+        if self._held:
+            return False
+        try:
+            self.take(data)
+        except Exception:
+            # aiohttp calls this and would end the connection without a word.
+            logger.exception("a frame failed", user=self.user, device=self.device)
+            self.drop()
+        if self.outbox.is_full():
+            self._held = True
+        return True
+
+    def _control(self, size: int) -> None:
+        """A frame that is no message."""
+        now = self.heard = self._owner.ticks()
+        pause_ms = self.session.meter.frame(size, now)
+        if pause_ms:
+            self._pause(now + pause_ms)
+
+    def _pause(self, until: float) -> None:
+        """Take nothing until a moment (ticks)."""
+        self._held, self._pause_until = True, until
+
+    def take(self, data: str | bytes) -> None:
+        """A frame of the device."""
         now = self.heard = self._owner.ticks()
         session, size = self.session, _size(data)
         pause_ms = session.meter.frame(size, now)
+        if pause_ms:
+            self._pause(now + pause_ms)
         try:
             if size > session.limits.frame_bytes:
                 raise error("frame_too_large", limit=session.limits.frame_bytes)
@@ -161,7 +208,6 @@ class Connection:
         else:
             effects = session.receive(decoded, now)
         self._owner.carry_out(self, effects)
-        return pause_ms
 
     # -- out ------------------------------------------------------------------------------------
 

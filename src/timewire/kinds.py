@@ -110,9 +110,12 @@ def check_body(body: dict[str, Any], payload: bytes, limit_bytes: int) -> None:
     """
     if len(payload) > limit_bytes and len(_encoder.encode(body)) > limit_bytes:
         raise error("body_too_large", limit=limit_bytes)
-    brackets = payload.count(b"{") + payload.count(b"[")
-    if brackets > MAX_BODY_DEPTH and _depth(body) > MAX_BODY_DEPTH:
-        raise error("bad_body", reason=f"nested more than {MAX_BODY_DEPTH} deep")
+    for value in body.values():
+        # Most bodies are flat, which is seen sooner than brackets are counted.
+        if isinstance(value, dict | list):
+            if _depth(body) > MAX_BODY_DEPTH:
+                raise error("bad_body", reason=f"nested more than {MAX_BODY_DEPTH} deep")
+            break
 
 
 def _depth(value: Any) -> int:

@@ -75,6 +75,8 @@ class Meter:
 
     def frame(self, size: int, now: float) -> int:
         """Count a frame of so many bytes; for how long nothing more is to be read (ms)."""
+        if not self._frames and not self._bytes:
+            return 0
         pause_ms = 0
         for rates, count, what in ((self._frames, 1, "frames"), (self._bytes, size, "bytes")):
             for rate in rates:

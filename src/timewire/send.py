@@ -38,11 +38,8 @@ MAX_BATCH_DRAFTS: Final = 1_000
 GATHER_MS: Final = 0.5
 """How long an append waits while more keeps arriving: a sync costs as much as many messages do."""
 
-QUIET_TURNS: Final = 2
-"""After so many turns of the event loop without a request there is nothing to wait for.
-
-A frame that is read in one turn becomes a request in the next.
-"""
+QUIET_TURNS: Final = 1
+"""After so many turns of the event loop without a request there is nothing to wait for."""
 
 logger = structlog.get_logger("timewire.send")
 Receipts = list[Receipt | TimewireError]

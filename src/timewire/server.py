@@ -204,6 +204,8 @@ class Server:
             self._run(self._webhooks.run())
         # A device may hold a position that a crash took back from fan-out: reach it first.
         await self._unless_stopped(self.hub.reached(behind))
+        # What is in every inbox already will not be published again.
+        self._sender.synced(self.hub.position)
         self._run(self._gateway.run())
         self._run(self._signals.run())
         await self._snapshots.remove()

@@ -8,6 +8,7 @@ are written without a sync, as a backend may do: a loss of power takes their new
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from random import Random
@@ -152,6 +153,11 @@ class SimulatedLog(MemoryLog):
         self._head, self._ends = found._head, []
         self._tell()
 
+    @property
+    def newest(self) -> Seq:
+        """The newest message that is written, durable or not."""
+        return len(self._records)
+
     async def find(self, draft: Draft) -> Receipt | TimewireError | None:
         self._check_open()
         answer = self._repeat(draft)
@@ -189,12 +195,19 @@ class SimulatedLog(MemoryLog):
 
 
 class SimulatedInbox(MemoryInbox):
-    """Memory inboxes whose newest writes a loss of power takes."""
+    """Memory inboxes whose newest writes a loss of power takes.
 
-    def __init__(self, bucket_ms: int, disk: Disk) -> None:
+    They share their write-ahead log with the messages, as in RocksDB: what was written before a
+    message that is kept is kept.
+    """
+
+    def __init__(self, bucket_ms: int, disk: Disk, log: SimulatedLog) -> None:
         super().__init__(bucket_ms)
         self._disk = disk
+        self._log = log
         self._writes: list[Callable[[SimulatedInbox], Coroutine[Any, Any, None]]] = []
+        self._after: list[Seq] = []
+        """For each write: the newest message that was written before it."""
 
     async def put(self, deliveries: Sequence[Delivery], position: Seq) -> None:
         if self._disk.full:
@@ -202,7 +215,7 @@ class SimulatedInbox(MemoryInbox):
         if self._disk.slow:
             await asyncio.sleep(self._disk.sync_s())
         await super().put(deliveries, position)
-        self._writes.append(lambda inbox: MemoryInbox.put(inbox, deliveries, position))
+        self._write(lambda inbox: MemoryInbox.put(inbox, deliveries, position))
 
     async def scan(self, user: str, after: Seq, upto: Seq, limit: int) -> tuple[list[Ref], bool]:
         await self._disk.read()
@@ -210,15 +223,21 @@ class SimulatedInbox(MemoryInbox):
 
     async def expire(self, before: int) -> None:
         await super().expire(before)
-        self._writes.append(lambda inbox: MemoryInbox.expire(inbox, before))
+        self._write(lambda inbox: MemoryInbox.expire(inbox, before))
 
-    def crashed(self, *, power: bool) -> SimulatedInbox:
-        """What a start finds after a crash now."""
+    def _write(self, write: Callable[[SimulatedInbox], Coroutine[Any, Any, None]]) -> None:
+        self._writes.append(write)
+        # A failed log may have gone back.
+        self._after.append(max([*self._after[-1:], self._log.newest]))
+
+    def crashed(self, log: SimulatedLog, *, power: bool) -> SimulatedInbox:
+        """What a start finds after a crash now; ``log``: what it finds of the messages."""
         kept = len(self._writes)
         if power and self._disk.chance.random() < 0.8:
-            kept -= self._disk.chance.randrange(min(kept, 50) + 1)
-        found = SimulatedInbox(self._bucket_ms, self._disk)
-        found._writes = self._writes[:kept]
+            lost = self._disk.chance.randrange(min(kept, 50) + 1)
+            kept = max(kept - lost, bisect_left(self._after, log.newest))
+        found = SimulatedInbox(self._bucket_ms, self._disk, log)
+        found._writes, found._after = self._writes[:kept], self._after[:kept]
         for write in found._writes:
             _do(write(found))
         return found
@@ -233,7 +252,8 @@ class SimulatedStore(MemoryStore):
     def __init__(self, clock: Clock, disk: Disk, bucket_ms: int) -> None:
         super().__init__(clock, bucket_ms=bucket_ms)
         self._clock, self._disk, self._bucket_ms = clock, disk, bucket_ms
-        self._take(SimulatedLog(clock, disk), SimulatedInbox(bucket_ms, disk))
+        log = SimulatedLog(clock, disk)
+        self._take(log, SimulatedInbox(bucket_ms, disk, log))
 
     def _take(self, log: SimulatedLog, inbox: SimulatedInbox) -> None:
         self.log, self.inbox = log, inbox
@@ -242,7 +262,8 @@ class SimulatedStore(MemoryStore):
     def crashed(self, *, power: bool) -> SimulatedStore:
         """What a start finds after a crash now; ``power``: of the whole machine."""
         found = SimulatedStore(self._clock, self._disk, self._bucket_ms)
-        found._take(self.log.crashed(), self.inbox.crashed(power=power))
+        log = self.log.crashed()
+        found._take(log, self.inbox.crashed(log, power=power))
         return found
 
 

@@ -10,10 +10,13 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 MAX_STEPS: Final = 2_000_000
 """A run with more steps goes round in circles."""
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
@@ -40,6 +43,10 @@ class Process:
     def call(self, call: Callable[..., object], *arguments: object) -> None:
         """Have something called in this process, soon."""
         self._loop.call_soon(call, *arguments, context=self._context.copy())
+
+    def enter(self, call: Callable[[A], R], argument: A) -> R:
+        """Call something in this process, now."""
+        return self._context.copy().run(call, argument)
 
     def kill(self) -> None:
         """End it at once.  See to it first that what its tasks do in the end reaches nobody."""

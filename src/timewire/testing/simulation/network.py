@@ -20,12 +20,14 @@ from timewire.coding import Codec
 from timewire.connection import Socket
 from timewire.errors import error
 from timewire.testing.simulation.loop import Process, SimulatedLoop
+from timewire.websocket import Feed
 
 KERNEL_BYTES: Final = 4096
 """What the kernels on the way take; more waits at its sender."""
 
 MAX_LATENCY_S: Final = 0.05
-_OPEN: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
+_DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY)
+_OPEN: Final = (*_DATA, WSMsgType.PING, WSMsgType.PONG)
 _END: Final = WSMessage(WSMsgType.CLOSED, None, None)
 
 Accept = Callable[[Socket, asyncio.WriteTransport], Awaitable[None]]
@@ -128,14 +130,21 @@ class _Inbox:
         self.ended = False
         self._messages: deque[WSMessage] = deque()
         self._reader: asyncio.Future[None] | None = None
+        self._feed: Feed = _nobody
 
     def put(self, message: WSMessage) -> None:
         """A message has arrived.  After the last one nothing does."""
         if not self.ended:
+            if message.type in _DATA and not self._messages and self._feed(message.data):
+                return
             self.ended = message.type not in _OPEN
             self._messages.append(message)
             if self._reader is not None and not self._reader.done():
                 self._reader.set_result(None)
+
+    def listen(self, feed: Feed) -> None:
+        """Hand messages to ``feed`` as they come, from when all that waits has been received."""
+        self._feed = feed
 
     async def receive(self) -> WSMessage:
         """The next message, or the last one again."""
@@ -203,6 +212,11 @@ class ServerEnd(_Inbox):
         self._closing = True
         self.put(_END)
         return True
+
+    def listen(self, feed: Feed) -> None:
+        """Hand messages to ``feed``, in its process."""
+        process = self._connection.process
+        super().listen(lambda data: process.enter(feed, data))
 
     # As a transport
 
@@ -303,6 +317,11 @@ def frames(data: bytes) -> list[WSMessage]:
         else:
             found.append(WSMessage(WSMsgType.PING, payload, None))
     return found
+
+
+def _nobody(data: str | bytes) -> bool:
+    """Takes nothing."""
+    return False
 
 
 __all__ = ["ABNORMAL", "Accept", "Connection", "Network", "Pipe", "frames"]
