@@ -55,16 +55,10 @@ export function message(given: Partial<Message>): Message {
 function fill(shape: string, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((one) => fill(shape, one));
   if (typeof value !== "object" || value === null) return value;
-  if (shape.startsWith("{}")) {
-    const all = Object.entries(value).map(([key, one]) => [key, fill(shape.slice(2), one)]);
-    return Object.fromEntries(all);
-  }
-  const known = SHAPES[shape === "*" ? (value as { type: string }).type : shape];
-  const filled: Record<string, unknown> = { ...known?.[0], ...value };
-  for (const [field, part] of Object.entries(known?.[1] ?? {})) {
-    filled[field] = fill(part, filled[field]);
-  }
-  return filled;
+  const [defaults, held = {}] = SHAPES[shape] ?? [{}];
+  const filled: Json = { ...defaults, ...value };
+  const parts = Object.entries(held).map(([field, part]) => [field, fill(part, filled[field])]);
+  return { ...filled, ...Object.fromEntries(parts) };
 }
 """
 
@@ -319,12 +313,13 @@ def braced(inner: str) -> str:
 
 
 def shape(annotation: Any) -> str:
-    """The key of the shape of what a field holds; a `*` is found by its tag, "" needs nothing."""
+    """The key of the shape of what a field holds; "" needs nothing."""
     found = [one for one in dict.fromkeys(parts(annotation)) if is_filled(one)]
     if not found:
         return ""
-    name = "*" if len(found) > 1 else str(tag(found[0]) or found[0].__name__)
-    return f"{{}}{name}" if any(get_origin(one) is dict for one in layers(annotation)) else name
+    if len(found) > 1 or any(get_origin(one) is dict for one in layers(annotation)):
+        raise TypeError(f"`fill` knows one struct, or a list of it, and not {annotation}")
+    return str(tag(found[0]) or found[0].__name__)
 
 
 def is_filled(struct: Struct, above: tuple[Struct, ...] = ()) -> bool:

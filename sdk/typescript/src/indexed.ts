@@ -1,6 +1,5 @@
 /** Tables in IndexedDB: what a browser keeps over reloads. */
 
-import { type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
 import { error, reasonOf } from "./errors.js";
 import {
   isRange,
@@ -17,34 +16,36 @@ const SCHEMA_VERSION = 1;
 /** What IndexedDB takes for "all". */
 const MAX_ROWS = 2 ** 32 - 1;
 
-type Mode = "readonly" | "readwrite";
-
 /** Rows in the database `timewire:<name>` of this origin. Throws `storage_unavailable`. */
 export class IndexedTables implements Tables {
-  private constructor(private readonly database: IDBPDatabase) {}
+  private constructor(private readonly database: IDBDatabase) {}
 
   static async open(name: string): Promise<IndexedTables> {
     try {
-      const database = await openDB(`timewire:${name}`, SCHEMA_VERSION, {
-        upgrade(made) {
-          for (const table of TABLES) made.createObjectStore(table);
-        },
-        // Another tab deletes the database, or has a newer SDK: let it.
-        blocking: (_, __, event) => (event.target as IDBDatabase).close(),
-      });
+      const request = indexedDB.open(`timewire:${name}`, SCHEMA_VERSION);
+      request.onupgradeneeded = () => {
+        for (const table of TABLES) request.result.createObjectStore(table);
+      };
+      const database = await answer(request);
+      // Another tab deletes the database, or has a newer SDK: let it.
+      database.onversionchange = () => database.close();
       return new IndexedTables(database);
     } catch (failure) {
       throw error("storage_unavailable", { reason: reasonOf(failure) });
     }
   }
 
-  async run<Result>(mode: Mode, work: (rows: Rows) => Promise<Result>): Promise<Result> {
+  async run<Result>(
+    mode: "readonly" | "readwrite",
+    work: (rows: Rows) => Promise<Result>,
+  ): Promise<Result> {
     try {
       const transaction = this.database.transaction(TABLES, mode);
-      // Told by `done` too; who waits for the work hears of it there first.
-      transaction.done.catch(() => undefined);
+      const end = ended(transaction);
+      // Told by `end` too; who waits for the work hears of it there first.
+      end.catch(() => undefined);
       const result = await attempt(transaction, work);
-      await transaction.done;
+      await end;
       return result;
     } catch (failure) {
       if (!(failure instanceof DOMException)) throw failure;
@@ -57,14 +58,28 @@ export class IndexedTables implements Tables {
   }
 }
 
-type Transaction = IDBPTransaction<unknown, typeof TABLES, Mode>;
+function answer<Result>(request: IDBRequest<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function ended(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    // An error aborts it, too.
+    transaction.onabort = () =>
+      reject(transaction.error ?? new DOMException("aborted", "AbortError"));
+  });
+}
 
 async function attempt<Result>(
-  transaction: Transaction,
+  transaction: IDBTransaction,
   work: (rows: Rows) => Promise<Result>,
 ): Promise<Result> {
   try {
-    return await work(new IndexedRows(transaction as Writing));
+    return await work(new IndexedRows(transaction));
   } catch (failure) {
     try {
       transaction.abort();
@@ -75,57 +90,63 @@ async function attempt<Result>(
   }
 }
 
-type Writing = IDBPTransaction<unknown, typeof TABLES, "readwrite">;
-
 /** Writes are not waited for: what reads comes after them, and the transaction says if one fails. */
 class IndexedRows implements Rows {
-  constructor(private readonly transaction: Writing) {}
+  constructor(private readonly transaction: IDBTransaction) {}
 
-  async get<Value>(table: Table, key: Key): Promise<Value | undefined> {
-    return this.transaction.objectStore(table).get(key as IDBValidKey);
+  get<Value>(table: Table, key: Key): Promise<Value | undefined> {
+    return answer(this.#store(table).get(key as IDBValidKey));
   }
 
   async put(table: Table, key: Key, value: unknown): Promise<void> {
-    later(this.transaction.objectStore(table).put(value, key as IDBValidKey));
+    this.#store(table).put(value, key as IDBValidKey);
   }
 
   async delete(table: Table, keys: Key | Range): Promise<void> {
     const which = isRange(keys) ? bounds(keys) : (keys as IDBValidKey);
-    if (which !== undefined) later(this.transaction.objectStore(table).delete(which));
+    if (which !== undefined) this.#store(table).delete(which);
   }
 
   async clear(table: Table): Promise<void> {
-    later(this.transaction.objectStore(table).clear());
+    this.#store(table).clear();
   }
 
   async scan<Value>(
     table: Table,
     range: Range,
-    { backward = false, limit = Number.POSITIVE_INFINITY } = {},
+    { backward = false, limit = MAX_ROWS } = {},
   ): Promise<[Key, Value][]> {
-    const store = this.transaction.objectStore(table);
+    const store = this.#store(table);
     const within = bounds(range);
     if (!within) return [];
-    if (!backward) {
-      const most = Math.min(limit, MAX_ROWS);
-      const [keys, values] = await Promise.all([
-        store.getAllKeys(within, most),
-        store.getAll(within, most),
-      ]);
-      return keys.map((key, at) => [key as Key, values[at] as Value]);
-    }
-    const found: [Key, Value][] = [];
-    let cursor = await store.openCursor(within, "prev");
-    while (cursor && found.length < limit) {
-      found.push([cursor.key as Key, cursor.value as Value]);
-      cursor = await cursor.continue();
-    }
-    return found;
+    if (backward) return descend(store.openCursor(within, "prev"), limit);
+    const [keys, values] = await Promise.all([
+      answer(store.getAllKeys(within, limit)),
+      answer(store.getAll(within, limit)),
+    ]);
+    return keys.map((key, at) => [key as Key, values[at]]);
+  }
+
+  #store(table: Table): IDBObjectStore {
+    return this.transaction.objectStore(table);
   }
 }
 
-function later(request: Promise<unknown>): void {
-  request.catch(() => undefined);
+/** The entries that a cursor comes by. */
+function descend<Value>(
+  request: IDBRequest<IDBCursorWithValue | null>,
+  limit: number,
+): Promise<[Key, Value][]> {
+  const found: [Key, Value][] = [];
+  return new Promise((resolve, reject) => {
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const cursor = request.result;
+      if (!cursor || found.length >= limit) return resolve(found);
+      found.push([cursor.key as Key, cursor.value]);
+      cursor.continue();
+    };
+  });
 }
 
 /** The range in IndexedDB's words, which has none for an empty one. */

@@ -1210,14 +1210,8 @@ export function message(given: Partial<Message>): Message {
 function fill(shape: string, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((one) => fill(shape, one));
   if (typeof value !== "object" || value === null) return value;
-  if (shape.startsWith("{}")) {
-    const all = Object.entries(value).map(([key, one]) => [key, fill(shape.slice(2), one)]);
-    return Object.fromEntries(all);
-  }
-  const known = SHAPES[shape === "*" ? (value as { type: string }).type : shape];
-  const filled: Record<string, unknown> = { ...known?.[0], ...value };
-  for (const [field, part] of Object.entries(known?.[1] ?? {})) {
-    filled[field] = fill(part, filled[field]);
-  }
-  return filled;
+  const [defaults, held = {}] = SHAPES[shape] ?? [{}];
+  const filled: Json = { ...defaults, ...value };
+  const parts = Object.entries(held).map(([field, part]) => [field, fill(part, filled[field])]);
+  return { ...filled, ...Object.fromEntries(parts) };
 }

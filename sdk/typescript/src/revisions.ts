@@ -33,17 +33,23 @@ export function bare({ conversation, seq, time }: Message): Message {
   return message({ conversation, seq, time });
 }
 
-/**
- * Keep a message on a user's device, and do to earlier ones what it says.
- *
- * False when it was here already; then it is replaced if it comes with newer changes.
- */
-export async function add(rows: Rows, user: string, message: Message): Promise<boolean> {
+/** Keep a message about which nothing is kept yet. */
+export function keepNew(rows: Rows, message: Message): Promise<void> {
+  return put(rows, asItCame(message));
+}
+
+/** Keep a message. False when it was here already; then one with newer changes replaces it. */
+export async function keep(rows: Rows, message: Message): Promise<boolean> {
   const { conversation, seq } = message;
   // Asked together: each answer of IndexedDB takes its time.
   const [known, row] = await Promise.all([get(rows, conversation, seq), settle(rows, message)]);
   if (!known || isNewer(message, known)) await put(rows, row);
-  if (known) return false;
+  return !known;
+}
+
+/** Do to earlier messages on a user's device what a new one says. */
+export async function heed(rows: Rows, user: string, message: Message): Promise<void> {
+  const { conversation, seq } = message;
   if (rewrites(message)) {
     const target = message.body.seq as number;
     await rows.put("notes", [conversation, target, seq], true);
@@ -56,7 +62,6 @@ export async function add(rows: Rows, user: string, message: Message): Promise<b
   } else if (message.expires) {
     await limitEdits(rows, conversation, seq);
   }
-  return true;
 }
 
 function isNewer(message: Message, known: Row): boolean {
@@ -71,8 +76,11 @@ async function settle(rows: Rows, message: Message): Promise<Row> {
     rows.get("hidden", [conversation, seq]),
     noted(rows, conversation, seq),
   ]);
-  if (!message.kind || hidden) return gone(message);
-  return fold({ message, base: message.version }, changes);
+  return hidden ? gone(message) : fold(asItCame(message), changes);
+}
+
+function asItCame(message: Message): Row {
+  return message.kind ? { message, base: message.version } : gone(message);
 }
 
 /** A change with the SeqId `since` has come: apply it, and those behind it again. */

@@ -5,11 +5,12 @@
  * (`apply`). Then a crash at any moment costs nothing: what was not saved comes again.
  */
 
+import { Ahead } from "./ahead.js";
 import { error } from "./errors.js";
 import type { Arrival } from "./events.js";
 import { newId, SELF } from "./names.js";
 import type { Command, Cursor, Message, ResetReason } from "./protocol.js";
-import { add, bare, begin, FINAL, type Row, type Span } from "./revisions.js";
+import { bare, begin, FINAL, heed, keep, keepNew, type Row, type Span } from "./revisions.js";
 import { type Key, type Rows, type Table, type Tables, under } from "./tables.js";
 
 /** Whose store this is: it serves one device of one user. */
@@ -239,12 +240,23 @@ async function saveArrivals(
   arrivals: readonly Arrival[],
 ): Promise<(number | null)[]> {
   const numbers: (number | null)[] = [];
+  const ahead = new Ahead();
+  await ahead.look(
+    rows,
+    arrivals.map(({ message }) => message),
+  );
   for (const { type, message } of arrivals) {
-    const isNew = await add(rows, user, message);
-    numbers.push(isNew ? ++last : null);
-    if (!isNew) continue;
+    if (ahead.isNew(message)) {
+      await keepNew(rows, message);
+    } else if (!(await keep(rows, message))) {
+      numbers.push(null);
+      continue;
+    }
+    ahead.took(message);
+    await heed(rows, user, message);
     const read = readMark(message);
     if (read) await mark(rows, ...read);
+    numbers.push(++last);
     await rows.put("unread", last, { key: [message.conversation, message.seq], type });
   }
   if (numbers.length) await rows.put("meta", "number", last);

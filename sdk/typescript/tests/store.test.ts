@@ -1,5 +1,5 @@
 import "fake-indexeddb/auto";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Arrival } from "../src/events.js";
 import { IndexedTables } from "../src/indexed.js";
 import { MemoryTables } from "../src/memory.js";
@@ -385,4 +385,44 @@ test("both sorts of tables do the same, whatever happens", async () => {
     await both((store) => store.load());
     indexed.close();
   }
+});
+
+test("messages that come together end as they do one by one", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const any = randomly(seed);
+    const [together, apart] = [new Store(new MemoryTables()), new Store(new MemoryTables())];
+    for (const store of [together, apart]) await store.load();
+    for (let step = 0; step < 3; step++) {
+      const owner = { user: "alice", device: "laptop" };
+      const arrivals = Array.from({ length: 4 }, () => anyChange(any).arrivals).flat();
+      const numbers = await together.apply(change({ owner, arrivals }));
+      const single: (number | null)[] = [];
+      for (const one of arrivals) {
+        single.push(...(await apart.apply(change({ owner, arrivals: [one] }))));
+      }
+      expect(numbers, `seed ${seed}`).toEqual(single);
+      expect(await together.messages("team"), `seed ${seed}`).toEqual(await apart.messages("team"));
+    }
+  }
+});
+
+/** How often IndexedDB is asked to read, while something is done. */
+async function reads(work: () => Promise<unknown>): Promise<number> {
+  const store = IDBObjectStore.prototype;
+  const spies = [vi.spyOn(store, "get"), vi.spyOn(store, "getAll"), vi.spyOn(store, "getAllKeys")];
+  await work();
+  const count = spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
+  for (const spy of spies) spy.mockRestore();
+  return count;
+}
+
+test("a page of new messages is read about as a whole, not message by message", async () => {
+  const store = new Store(await IndexedTables.open(`page ${++databases}`));
+  await store.load();
+  const page = Array.from({ length: 100 }, (_, at) => message(1 + at));
+  expect(await reads(() => put(store, ...page))).toBeLessThanOrEqual(8);
+  // What is here already is looked at, each by itself: its changes may be newer.
+  expect(await reads(() => put(store, ...page))).toBeGreaterThan(100);
+  expect(seqs(await store.messages("team"))).toEqual(page.map(({ seq }) => seq).reverse());
+  store.close();
 });
