@@ -8,6 +8,7 @@ import pytest
 
 from timewire import send as module
 from timewire.access import MediaAccess
+from timewire.admission import MAX_QUEUE_REQUESTS
 from timewire.backends.memory import MemoryLog, MemoryStore
 from timewire.commands import Add, Create, Edit, MarkRead, PutSettings, Remove, Send
 from timewire.errors import TimewireError, error
@@ -28,7 +29,6 @@ from timewire.model import (
 from timewire.permits import MAX_TITLE_BYTES
 from timewire.protocol import Ack
 from timewire.send import (
-    MAX_QUEUE_REQUESTS,
     Command,
     Outcome,
     Request,

@@ -74,6 +74,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             description='With `durability = "interval"`: the longest time unsynced.',
         ),
     ] = 1000
+    slow_commit_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="When a commit takes longer, new sends are refused until it is done.",
+        ),
+    ] = 2.0
     inbox_days: Annotated[
         float,
         Meta(

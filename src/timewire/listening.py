@@ -13,6 +13,12 @@ from timewire.errors import error
 BACKLOG_CONNECTIONS: Final = 1024
 """Connections that the kernel has taken and the server has not yet."""
 
+IDLE_TIMEOUT_S: Final = 75.0
+"""Within this time a whole request must have come on a connection that waits for one.
+
+It ends those that are idle, and those whose request trickles in.  Longer than proxies keep theirs.
+"""
+
 
 class Listener:
     """Listens for an application, from ``start`` to ``stop``; ``url`` says where."""
@@ -21,7 +27,12 @@ class Listener:
         self.url = ""
         self.application = application
         self._config = config
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=config.drain_s)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            shutdown_timeout=config.drain_s,
+        )
 
     async def start(self) -> None:
         """Listen.  Raises ``Unusable`` (address_unusable, bad_config)."""

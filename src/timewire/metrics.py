@@ -15,6 +15,10 @@ RATES_KEPT: Final = Gauge(
     "timewire_rates_kept", "Names whose limits are being counted, by scope", ["scope"]
 )
 SEND_QUEUE: Final = Gauge("timewire_send_queue_requests", "Requests waiting for the sequencer")
+COMMITTING: Final = Gauge("timewire_committing_requests", "Requests waiting for the disk")
+OVERLOADED: Final = Gauge(
+    "timewire_overloaded", "1 while new sends are refused early, by the last one that came"
+)
 LOG_HEAD: Final = Gauge("timewire_log_head_seq", "SeqId of the newest durable message")
 COMMIT_SECONDS: Final = Histogram(
     "timewire_commit_seconds",

@@ -170,6 +170,7 @@ def sender(
         schemas=schemas,
         media=access,
         ticks=ticks,
+        slow_commit_ms=config.slow_commit_s * 1000,
     )
 
 

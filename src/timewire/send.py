@@ -18,6 +18,7 @@ from typing import Final, Literal
 import structlog
 
 from timewire.access import MediaAccess
+from timewire.admission import Admission
 from timewire.clock import Clock, Ticks, steady_ticks, wall_clock
 from timewire.commands import Command, Send
 from timewire.directory import Directory
@@ -29,9 +30,7 @@ from timewire.model import Created, Draft, Receipt, Seq, encode_change
 from timewire.permits import Outcome, Permits, Request
 from timewire.protocol import Ack
 
-MAX_QUEUE_REQUESTS: Final = 20_000
-"""Requests that may wait for the sequencer; further ones are refused with too_busy."""
-
+SLOW_COMMIT_MS: Final = 2000.0
 MAX_BATCH_DRAFTS: Final = 1_000
 """Drafts in one append to the log."""
 
@@ -59,6 +58,11 @@ class Intake(ABC):
     @abstractmethod
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still done."""
+
+    @property
+    def trouble(self) -> str:
+        """Why new requests are refused just now; empty: they are not."""
+        return ""
 
     @abstractmethod
     def synced(self, position: Seq) -> None:
@@ -96,9 +100,11 @@ class Sender(Intake):
         schemas: Schemas = SCHEMAS,
         media: MediaAccess | None = None,
         ticks: Ticks = steady_ticks,
+        slow_commit_ms: float = SLOW_COMMIT_MS,
     ) -> None:
         self._log = log
         self._ticks = ticks
+        self._admission = Admission(ticks, slow_commit_ms)
         self._directory = directory
         self._permits = Permits(
             log,
@@ -127,12 +133,17 @@ class Sender(Intake):
         """Queue a request.  Its reply comes later, or at once when it cannot be queued."""
         if self._closing:
             request.reply(request.command, error("shutting_down"))
-        elif len(self._queue) >= MAX_QUEUE_REQUESTS:
-            request.reply(request.command, error("too_busy"))
+        elif (refusal := self._admission.refusal(len(self._queue))) is not None:
+            _refuse(request, refusal)
         else:
             if not self._queue:
                 self._wake.set()
             self._queue.append(request)
+
+    @property
+    def trouble(self) -> str:
+        """Why new requests are refused just now; empty: they are not."""
+        return self._admission.trouble
 
     async def run(self) -> None:
         """The sequencer.  Ends when ``close`` was called and the log has answered all it got."""
@@ -243,10 +254,12 @@ class Sender(Intake):
         elif drafts:
             done = self._log.append(drafts)
             self._appends.add(done)
+            self._admission.began(done, len(requests))
             done.add_done_callback(partial(self._appended, requests))
 
     def _appended(self, requests: list[Request], done: asyncio.Future[Receipts]) -> None:
         self._appends.discard(done)
+        self._admission.ended(done)
         fault = done.exception()
         if fault is not None:
             self._fail(requests, fault)

@@ -234,20 +234,25 @@ def published(*users: str) -> list[Delivery]:
     return [Delivery(Stored(1, 1, "team", b"{}"), users)]
 
 
+def here() -> bool:
+    """Whether the client is gone."""
+    return False
+
+
 async def test_only_those_with_news_are_woken() -> None:
     everyone = Waiters()
     now = asyncio.get_running_loop().time()
     with everyone.join("alice") as alice, everyone.join("bob") as bob:
         everyone.publish(published("alice", "carol"), 1)
-        assert await alice.news(now + SOON_S)
-        assert not await bob.news(now)
+        assert await alice.news(now + SOON_S, here)
+        assert not await bob.news(now, here)
 
 
 async def test_news_before_begin_is_old() -> None:
     waiter = Waiter()
     waiter.wake()
     waiter.begin()
-    assert not await waiter.news(asyncio.get_running_loop().time())
+    assert not await waiter.news(asyncio.get_running_loop().time(), here)
 
 
 async def test_a_closed_house_lets_nobody_wait() -> None:
@@ -255,10 +260,10 @@ async def test_a_closed_house_lets_nobody_wait() -> None:
     later = asyncio.get_running_loop().time() + SOON_S
     with everyone.join("alice") as before:
         everyone.close()
-        assert not await before.news(later)
+        assert not await before.news(later, here)
     with everyone.join("alice") as after:
         after.begin()
-        assert not await after.news(later)
+        assert not await after.news(later, here)
 
 
 async def test_the_count_is_of_those_who_are_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ class Api:
             cursor = Cursor(poll.base, poll.pos)
             await self._hub.near(seq_of(cursor))
             position = self._sync.locate(user, cursor, max(head, self._hub.position))
-            page = await self._news(user, position, poll.wait)
+            page = await self._news(request, user, position, poll.wait)
         except CursorLost as lost:
             RESETS.labels(lost.reason).inc()
             cursor = Cursor(base, str(self._hub.position))
@@ -176,7 +176,7 @@ class Api:
         messages = [msgspec.Raw(message) for message in page.messages]
         return answer(Synced(messages, Cursor(base, str(page.position)), page.has_more))
 
-    async def _news(self, user: str, position: Seq, wait_s: int) -> Pulled:
+    async def _news(self, request: web.Request, user: str, position: Seq, wait_s: int) -> Pulled:
         """A page of what is past a position, once there is something or the time is over."""
         if not wait_s:
             return await self._sync.pull(user, position, self._hub.position)
@@ -186,7 +186,7 @@ class Api:
                 # Whatever is published from here on wakes the waiter: nothing is missed.
                 waiter.begin()
                 page = await self._sync.pull(user, position, self._hub.position)
-                if page.messages or not await waiter.news(until):
+                if page.messages or not await waiter.news(until, lambda: _is_gone(request)):
                     return page
                 position = page.position
 
@@ -274,6 +274,7 @@ class Api:
             position=self._hub.position,
             now=self._ticks(),
             stopping=self._stopping(),
+            trouble=self._sender.trouble,
         )
         return answer(state, 200 if state.ready else 503)
 
@@ -295,3 +296,8 @@ class Api:
 def _asks(route: Route) -> type[msgspec.Struct]:
     assert route.asks is not None
     return route.asks
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Whether nobody waits for the answer any more."""
+    return request.transport is None or request.transport.is_closing()

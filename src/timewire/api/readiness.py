@@ -22,7 +22,14 @@ class Watch:
         self._stuck_since = 0.0
 
     def judge(
-        self, *, writable: bool, head: Seq, position: Seq, now: float, stopping: bool = False
+        self,
+        *,
+        writable: bool,
+        head: Seq,
+        position: Seq,
+        now: float,
+        stopping: bool = False,
+        trouble: str = "",
     ) -> Readiness:
         """Ready or not, by the log's head and how far fan-out has come; ``now``: in ticks."""
         lag = head - position
@@ -35,6 +42,8 @@ class Watch:
             reasons.append("the server is stopping")
         if not writable:
             reasons.append("the store cannot write now: sends are refused, reads go on")
+        if trouble:
+            reasons.append(trouble)
         if lag > MAX_LAG_MESSAGES:
             reasons.append(f"fan-out is {lag} messages behind")
         if lag > 0 and now - self._stuck_since > MAX_STALL_MS:

@@ -7,7 +7,7 @@ whose connection is gone, ends first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +18,9 @@ from timewire.model import Seq
 
 MAX_POLLS: Final = 10_000
 """Long polls under way in one process; a further one is refused with too_busy."""
+
+LOOK_S: Final = 2.0
+"""How often it is looked whether the client of a long poll is still there."""
 
 MAX_POLLS_A_USER: Final = 16
 
@@ -42,15 +45,23 @@ class Waiter:
         """What comes from now on is news."""
         self._news.clear()
 
-    async def news(self, upto: float) -> bool:
-        """Wait for news since ``begin``, until a time of the loop's clock; whether there is any."""
-        if not self.over:
+    async def news(self, upto: float, gone: Callable[[], bool]) -> bool:
+        """Wait for news since ``begin``, until a time of the loop's clock; whether there is any.
+
+        ``gone``: whether nobody waits for the answer any more.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.over and not gone():
+            until = min(upto, loop.time() + LOOK_S)
             try:
-                async with asyncio.timeout_at(upto):
+                async with asyncio.timeout_at(until):
                     await self._news.wait()
             except TimeoutError:
-                return False
-        return not self.over
+                if until >= upto:
+                    return False
+            else:
+                return not self.over
+        return False
 
 
 class Waiters:

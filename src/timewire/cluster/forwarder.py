@@ -21,6 +21,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from timewire.admission import MAX_QUEUE_REQUESTS
 from timewire.backends.jetstream import Names, View
 from timewire.backends.jetstream.connection import subscribe, unsubscribe
 from timewire.backends.jetstream.records import Carried
@@ -31,7 +32,7 @@ from timewire.metrics import ACKS, REFUSALS, SEND_QUEUE
 from timewire.model import Draft, Receipt, Seq
 from timewire.permits import Request
 from timewire.protocol import Ack
-from timewire.send import MAX_QUEUE_REQUESTS, Intake
+from timewire.send import Intake
 
 MAX_QUESTION_REQUESTS: Final = 1_000
 MAX_QUESTION_BYTES: Final = 384 * 1024

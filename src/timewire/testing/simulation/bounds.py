@@ -13,7 +13,7 @@ SMALL: Final = (
     ("timewire.sync", "MAX_PULL_ENTRIES", (1, 2, 7)),
     ("timewire.sync", "MAX_PULL_BYTES", (300, 2_000)),
     ("timewire.send", "MAX_BATCH_DRAFTS", (1, 3)),
-    ("timewire.send", "MAX_QUEUE_REQUESTS", (2, 10)),
+    ("timewire.admission", "MAX_QUEUE_REQUESTS", (2, 10)),
     ("timewire.session", "MAX_STALL_MS", (50, 1_000)),
     ("timewire.client.session", "CREDIT_PAGES", (1, 2)),
     ("timewire.client.session", "MAX_UNREAD_EVENTS", (3, 20)),
