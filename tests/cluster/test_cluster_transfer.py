@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from tests.cluster.test_together import SECRET, config, gateway, working
 from tests.lived import device, live, seen, stored
-from timewire import exports, transfer
+from timewire import cli, exports, transfer
 from timewire.auth import mint
 from timewire.backends.jetstream import LogStream, Names, connect
 from timewire.cluster import import_cluster, init, refresh
 from timewire.config import Config
 from timewire.errors import TimewireError
+from timewire.testing.clusters import running_cluster
 from timewire.testing.servers import serving
 
 
@@ -133,3 +136,38 @@ async def test_media_need_a_place(tmp_path: Path, nats_url: str, names: Names) -
     await init(nats_url, 1, names)
     with pytest.raises(TimewireError, match="media_store"):
         await import_cluster(config(tmp_path, "i", nats_url), file, nobody, names)
+
+
+async def run(*arguments: str) -> str:
+    result = await asyncio.to_thread(CliRunner().invoke, cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def test_a_backup_of_a_gateway_makes_a_cluster_again(tmp_path: Path, nats_url: str) -> None:
+    backups, restored, file = (str(tmp_path / name) for name in ("b", "restored", "all.jsonl"))
+    async with running_cluster(tmp_path / "lost", nats=1, workers=1, gateways=1) as cluster:
+        own = cluster.gateways[0]
+        at = ("--data", str(own.data), "--url", own.url)
+        async with device(own, cluster.token, "alice") as alice:
+            await alice.create("team", ["bob"])
+            first = await alice.send("team", "kept", ack="synced")
+            await run("backup", backups, *at)
+            last = await alice.send("team", "kept too", ack="synced")
+            assert "unchanged" in await run("backup", backups, *at)
+    await run("backup", backups, "--verify")
+    await run("restore", backups, "--data", restored)
+    await run("export", file, "--data", restored)
+    names = Names("again")
+    await init(nats_url, 1, names)
+    settings = config(tmp_path, "worker", nats_url)
+    end, epoch = await import_cluster(settings, Path(file), nobody, names)
+    assert (end.head, epoch != "") == (last.seq, True)
+    async with (
+        working(settings, names),
+        gateway(config(tmp_path, "g", nats_url), names) as one,
+        device(one, token, "bob") as bob,
+    ):
+        page = await bob.history("team", limit=10)
+        assert [m.seq for m in page.messages][:2] == [last.seq, first.seq]
+        assert (await bob.send("team", "goes on")).seq == last.seq + 1
