@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,8 @@ async def test_while_the_log_cannot_write_nothing_counts(house: House) -> None:
     assert await refusal(house.take("alice", b"data")) == "storage_unavailable"
     house.store.log.writable = True
     assert len(await house.files.names()) == 1
-    await house.attachments.sweep()
+    for _ in range(2):
+        await house.attachments.sweep()
     assert await house.files.names() == [], "what has no record is no file"
     media = await house.take("alice", b"data")
     assert await house.read("alice", media.media) == b"data"
@@ -422,8 +423,47 @@ async def test_files_that_a_crash_left_are_removed(house: House) -> None:
     (house.incoming / "half").write_bytes(b"half")
     house.attachments.clear()
     assert house.spooled() == []
+    assert await house.attachments.sweep() == 0, "its record may be on its way"
     assert await house.attachments.sweep() == 2
     assert await house.files.names() == [kept, "notes"], "what is not ours stays"
+
+
+async def test_a_file_whose_record_comes_after_all_stays(house: House) -> None:
+    data = b"from another process"
+    name, source = hashlib.sha256(data).hexdigest(), house.path / "source"
+    source.write_bytes(data)
+    await house.files.put(name, source)
+    assert await house.attachments.sweep() == 0
+    await house.take("alice", data)
+    for _ in range(2):
+        assert await house.attachments.sweep() == 0
+    assert await house.read("alice", name) == data
+
+
+async def test_a_file_that_goes_before_its_record_is_there_is_put_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await house.take("alice", b"data")).media
+    append = house.store.log.append
+
+    def swept_elsewhere(drafts: Sequence[Draft]) -> Any:
+        (house.path / "media" / first[:2] / first).unlink()
+        return append(drafts)
+
+    monkeypatch.setattr(house.store.log, "append", swept_elsewhere)
+    await house.take("bob", b"data")
+    assert await house.read("bob", first) == b"data"
+
+
+async def test_so_many_files_without_a_record_are_remembered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_STRAYS", 1)
+    for name in ("b" * 64, "c" * 64):
+        source = house.path / "source"
+        source.write_bytes(b"left")
+        await house.files.put(name, source)
+    assert [await house.attachments.sweep() for _ in range(4)] == [0, 1, 1, 0]
 
 
 async def test_many_are_swept_page_by_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@
              hash, size, type   durable          durable
 
 A file counts from its record on: a crash before it leaves a file that nobody can name, which the
-next start or sweep removes.  The record is a message of the internal conversation ``MEDIA_LOG``,
-so that index and uploaders are made of the log like everything else.
+second sweep that finds it removes.  By the second its record would be there, whoever has sent it:
+several processes may have store and log in common, of which one sweeps.  The record is a message of
+the internal conversation ``MEDIA_LOG``, so that index and uploaders are made of the log like
+everything else.
 """
 
 from __future__ import annotations
@@ -61,6 +63,9 @@ MAX_IMAGES_WAITING: Final = 64
 """Thumbnails that may wait for a thread; further ones are refused with too_busy."""
 
 LOCKS: Final = 64
+MAX_STRAYS: Final = 100_000
+"""Files without a record that are remembered from one sweep to the next."""
+
 SWEEP_PAUSE_S: Final = 3600.0
 SWEEP_PAGE: Final = 200
 
@@ -116,6 +121,8 @@ class Attachments:
         self._waiting = 0
         # What is made and what is swept of one medium never happens at the same time.
         self._locks = [asyncio.Lock() for _ in range(LOCKS)]
+        self._strays: set[str] = set()
+        """Files without a record, when it was swept last."""
 
     # -- in -------------------------------------------------------------------------------------
 
@@ -130,10 +137,12 @@ class Attachments:
             name, size, head = await self._receive(path, pieces)
             type = self._judge(type, head)
             width, height = await self._measure(path, type)
-            async with self._lock(name):
+            async with self.lock(name):
                 if await self._store.size(name) != size:
                     await self._store.put(name, path)
                 await self._record(user, Uploaded(name, size, type, width, height))
+                if await self._store.size(name) != size:  # swept elsewhere before its record
+                    await self._store.put(name, path)
         kept = await self._index.find(name)
         if kept is None:
             raise error("storage_unavailable")
@@ -212,7 +221,7 @@ class Attachments:
             raise error("too_busy", limit=MAX_IMAGES_WAITING)
         self._waiting += 1
         try:
-            async with self._lock(media.media):
+            async with self.lock(media.media):
                 known = await self._store.size(thumbnail)
                 return known if known is not None else await self._shrink(media, thumbnail)
         finally:
@@ -264,7 +273,7 @@ class Attachments:
 
     async def _forget(self, name: str, uploaded: Seq) -> bool:
         """Remove a medium, unless it is used, or was uploaded again just now."""
-        async with self._lock(name):
+        async with self.lock(name):
             kept = await self._index.find(name)
             if kept is None or kept.uploaded != uploaded or await self._access.is_alive(name):
                 return False
@@ -279,23 +288,29 @@ class Attachments:
         return True
 
     async def _sweep_files(self) -> int:
-        """What a crash left: files without a record."""
-        swept, after = 0, ""
+        """What a crash left: files without a record, now and a sweep before."""
+        swept, after, before = 0, "", self._strays
+        self._strays = set()
         while page := await self._store.names(after, SWEEP_PAGE):
             for file in page:
                 name, after = file.partition(".")[0], file
                 if not is_name(name):
                     continue
-                async with self._lock(name):
-                    if await self._index.find(name) is None:
+                async with self.lock(name):
+                    if await self._index.find(name) is not None:
+                        continue
+                    if file in before:
                         await self._store.delete(file)
                         swept += 1
+                    elif len(self._strays) < MAX_STRAYS:
+                        self._strays.add(file)
             await asyncio.sleep(0)
         return swept
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _lock(self, name: str) -> asyncio.Lock:
+    def lock(self, name: str) -> asyncio.Lock:
+        """To be held while something is made of a medium; sweeping holds it too."""
         return self._locks[int(name[:4], 16) % LOCKS]
 
     @contextlib.asynccontextmanager

@@ -13,17 +13,19 @@ import pytest_asyncio
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from timewire import server
+from timewire import parts
 from timewire.access import MediaAccess
+from timewire.attachments import Attachments
 from timewire.backends.jetstream import Lead, LogStream, Names, View, connect, init
 from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
+from timewire.backends.jetstream.records import Carried
 from timewire.clock import wall_clock
 from timewire.cluster import desk as desks
 from timewire.cluster.asking import Asked, Question, Told, decode_answer, encode
 from timewire.cluster.desk import Desk
 from timewire.commands import Add, Command, Create, Send
 from timewire.config import Config
-from timewire.model import decode_stored
+from timewire.model import MEDIA_LOG, Draft, Uploaded, decode_stored, encode_change
 
 GROUP = "team"
 PATIENCE_S = 5.0
@@ -44,6 +46,7 @@ class Site:
         self.path = path
         self.numbers = count(1)
         self.lead: Lead | None = None
+        self.attachments: Attachments | None = None
         self.tasks: list[asyncio.Task[None]] = []
         self.listening: Subscription | None = None
 
@@ -57,8 +60,10 @@ class Site:
         assert lead is not None
         self.lead, store = lead, lead.store
         access = MediaAccess(store.media, store.directory, store.log, wall_clock)
-        sender = server.sender(Config(), store, access, wall_clock)
-        desk = Desk(self.client, name, store.log, sender)
+        sender = parts.sender(Config(), store, access, wall_clock)
+        config = Config(data=str(self.path / f"{name}-media"))
+        self.attachments = parts.attachments(config, store, access, wall_clock)
+        desk = Desk(self.client, name, store.log, sender, self.attachments)
         await desk.load(store.messages)
         self.tasks = [asyncio.create_task(sender.run())]
         self.listening = await subscribe(self.client, self.names.ask, desk.take)
@@ -168,3 +173,17 @@ async def test_so_many_gateways_are_known(site: Site, monkeypatch: pytest.Monkey
 async def test_what_is_no_question_is_let_go(site: Site) -> None:
     await site.client.publish(site.names.ask, b"?")
     assert [one.code for one in await site.ask("one", 1, FOUND)] == [""]
+
+
+async def test_an_upload_waits_while_its_file_is_swept(site: Site) -> None:
+    name = "a" * 64
+    change = Uploaded(name, 4, "text/plain")
+    draft = Draft(MEDIA_LOG, "alice", "", encode_change("alice", "", change), change)
+    question = encode(Question(1, [Asked("alice", None, draft=Carried.of(draft))], "one"))
+    assert site.attachments is not None
+    async with site.attachments.lock(name):
+        asked = asyncio.create_task(site.client.request(site.names.ask, question, PATIENCE_S))
+        assert [one.code for one in await site.ask("two", 1, FOUND)] == [""]
+        assert not asked.done()
+    [told] = decode_answer((await asked).data).outcomes
+    assert (told.code, told.seq) == ("", 2)

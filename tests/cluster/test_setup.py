@@ -14,9 +14,12 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from timewire.backends.jetstream import LogStream, Names, check, connect, init
+from timewire.backends.jetstream.stream import MAX_SILENCE_S, is_in_touch
 from timewire.cluster import operating
 from timewire.errors import Retryable, TimewireError
 from timewire.testing.nats import NatsServer, free_ports, running_nats
+
+PATIENCE_S = 30.0
 
 
 @pytest_asyncio.fixture
@@ -155,6 +158,23 @@ async def test_nobody_there(urls: str) -> None:
     assert "secret" not in str(raised.value.fields)
 
 
+def told(*silent_s: float | None) -> dict[str, Any]:
+    """What a stream's leader says of its peers; None for one that it has not heard of."""
+    peers = [{} if one is None else {"active": int(one * 1e9)} for one in silent_s]
+    return {"cluster": {"leader": "n1", "replicas": peers}}
+
+
+def test_a_leader_that_was_cut_off_is_not_believed() -> None:
+    assert is_in_touch({})
+    assert is_in_touch(told())
+    assert is_in_touch(told(0.1, 0.9))
+    assert is_in_touch(told(0.1, 60.0))
+    assert not is_in_touch(told(MAX_SILENCE_S, 60.0))
+    assert not is_in_touch(told(3.0, None))
+    assert not is_in_touch(told(0.1, 9.0, 9.0, 9.0))
+    assert not is_in_touch(told(3.0))
+
+
 @asynccontextmanager
 async def old_server() -> AsyncGenerator[str]:
     """Something that says hello as an old NATS server does; its URL."""
@@ -193,16 +213,27 @@ async def test_without_a_majority_everything_is_refused_for_now(
         client = await connect(first.url, "test")
         await asyncio.gather(*(server.kill() for server in others))
         stream = LogStream(client, names)
-        for ask in (lambda: check(stream), lambda: stream.append(b"?", 0, "x")):
-            with pytest.raises(Retryable) as raised:
-                await ask()
-            assert raised.value.code == "cluster_unavailable"
+        with pytest.raises(Retryable) as raised:
+            await stream.append(b"?", 0, "x")
+        assert raised.value.code == "cluster_unavailable"
+        assert await disbelieved(stream) == "cluster_unavailable"
         await client.close()
+
+
+async def disbelieved(stream: LogStream) -> str:
+    """Why nobody can say where a stream ends: what is left may go on for a while as if it led."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                await stream.newest()
+            except Retryable as fault:
+                return fault.code
+            await asyncio.sleep(0.2)
 
 
 async def initialized(urls: str, names: Names) -> None:
     """Make a cluster, once its servers have found each other."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await operating.init(urls, 3, names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final
 
 import msgspec
@@ -17,12 +17,13 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from timewire.attachments import Attachments
 from timewire.cluster.asking import Answer, Asked, Question, Told, decode_question, encode
 from timewire.cluster.refusals import Refusals
 from timewire.commands import Command
 from timewire.errors import TimewireError, error
 from timewire.log import MessageLog
-from timewire.model import Receipt
+from timewire.model import Receipt, Uploaded
 from timewire.permits import Outcome, Request
 from timewire.send import Intake
 from timewire.timeline import TimelineStore
@@ -43,13 +44,24 @@ class _Last(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """See the module.  ``leader``: the name of the lead.  ``load`` it before the first question."""
+    """See the module.  ``leader``: the name of the lead.  ``load`` it before the first question.
 
-    def __init__(self, client: Client, leader: str, log: MessageLog, sender: Intake) -> None:
+    ``attachments`` sweep: what is uploaded meanwhile is recorded when its file is gone for certain.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        leader: str,
+        log: MessageLog,
+        sender: Intake,
+        attachments: Attachments | None = None,
+    ) -> None:
         self._client = client
         self._leader = leader
         self._log = log
         self._sender = sender
+        self._attachments = attachments
         self._refusals = Refusals(log)
         self._last: OrderedDict[str, _Last] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +123,12 @@ class Desk:
 
     async def _append(self, asked: Asked) -> Outcome | Receipt:
         assert asked.draft is not None
-        [outcome] = await self._log.append([asked.draft.draft()])
+        draft = asked.draft.draft()
+        held: AbstractAsyncContextManager[None] = nullcontext()
+        if self._attachments is not None and isinstance(draft.change, Uploaded):
+            held = self._attachments.lock(draft.change.media)
+        async with held:
+            [outcome] = await self._log.append([draft])
         return outcome
 
     async def _find(

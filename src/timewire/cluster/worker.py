@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 
 from timewire import parts
 from timewire.access import MediaAccess
+from timewire.attachments import Attachments
 from timewire.backends.jetstream import Lead, LogStream, Names, View, check, connect
 from timewire.backends.jetstream.connection import end, subscribe, unsubscribe
 from timewire.backends.jetstream.records import Record
@@ -141,10 +142,11 @@ class Worker:
         access = MediaAccess(store.media, store.directory, store.log, self._clock)
         sender = parts.sender(config, store, access, self._clock)
         tasks = [asyncio.create_task(one) for one in (sender.run(), self._beat(lead.name))]
-        desk = Desk(self._client, lead.name, store.log, sender)
+        media = parts.attachments(config, store, access, self._clock)
+        desk = Desk(self._client, lead.name, store.log, sender, media)
         await desk.load(store.messages)
         asked = await subscribe(self._client, self._names.ask, desk.take)
-        duties = self._duties(store)
+        duties = self._duties(store, media)
         try:
             await self._while_it_lasts(lead, [follow, *tasks])
         finally:
@@ -157,19 +159,22 @@ class Worker:
             await asyncio.wait(tasks, timeout=config.drain_s)
             await desk.finish()
             await end(*duties, *tasks)
+            media.close()
             await lead.aclose()
         if self._stop.is_set():
             with suppress(nats.errors.Error, TimeoutError):
                 await self._client.publish(self._names.lead, GONE)
                 await self._client.flush(FLUSH_TIMEOUT_S)
 
-    def _duties(self, store: RocksStore) -> list[asyncio.Task[None]]:
+    def _duties(self, store: RocksStore, media: Attachments) -> list[asyncio.Task[None]]:
         """What a leader does beside deciding.  Without it the lead goes on."""
         config, client, names = self._config, self._client, self._names
         duties = [
             asyncio.create_task(tell(config, store, client, names, self._clock)),
             asyncio.create_task(steer(config, store, client, names)),
         ]
+        if config.media_store:  # of files in directories none knows those of the others
+            duties.append(asyncio.create_task(media.run()))
         for duty in duties:
             duty.add_done_callback(_report)
         return duties
@@ -246,6 +251,7 @@ async def _when_there(do: Callable[[], Awaitable[T]]) -> T:
 async def work(config: Config, names: Names | None = None) -> None:
     """Be a worker until SIGTERM or SIGINT.  Raises ``Unusable``, bad_config too."""
     check_webhooks(config)
+    parts.media_store(config)  # raises now what would end the lead
     names = names or Names()
     client = await connect(config.nats, "timewire work")
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from timewire.finding import EVERYONE, Document
-from timewire.model import CONTROL_KINDS, CREATED, EDITED, MEMBERS, RECALLED, Seq, Stored
+from timewire.model import CONTROL_KINDS, CREATED, EDITED, INTERNAL, MEMBERS, RECALLED, Seq, Stored
 from timewire.names import MAX_ID_BYTES
 from timewire.words import words
 
@@ -80,7 +80,7 @@ def document(message: Stored, audience: Seq, now: int = 0) -> Document | None:
 
     That is what the server writes, what was redacted, and what has expired by ``now`` (ms).
     """
-    if not message.payload:
+    if not message.payload or message.conversation.startswith(INTERNAL):
         return None
     stored = _decoder.decode(message.payload)
     if stored.kind in CONTROL_KINDS or 0 < stored.expires <= now:

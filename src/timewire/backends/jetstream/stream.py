@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,9 @@ from timewire.errors import TimewireError, error
 
 API_TIMEOUT_S: Final = 3.0
 APPEND_TIMEOUT_S: Final = 2.0
+MAX_SILENCE_S: Final = 2.5
+"""Servers of a stream hear its leader every second, and choose another after 4 s without."""
+
 READ_TIMEOUT_S: Final = 3.0
 READ_RECORDS: Final = 256
 READ_BYTES: Final = 8 * 1024 * 1024
@@ -87,6 +91,17 @@ class LogStream:
         """Where the stream begins and ends, as its leader knows it."""
         state = (await self.info(timeout_s))["state"]
         return Bounds(max(1, state["first_seq"]), state["last_seq"])
+
+    async def newest(self, timeout_s: float = API_TIMEOUT_S) -> int:
+        """The sequence of the newest record, all that anyone was told of included.
+
+        A leader that was cut off answers for a while as if it led.  So its word counts only when a
+        majority was in touch with it just now, which then has not chosen another one.
+        """
+        info = await self.info(timeout_s)
+        if not is_in_touch(info):
+            raise error("cluster_unavailable", reason="the stream's leader has no majority")
+        return info["state"]["last_seq"]
 
     async def info(self, timeout_s: float = API_TIMEOUT_S) -> dict[str, Any]:
         """Configuration and state, as JetStream tells them.  Raises ``Unusable`` (no_cluster)."""
@@ -164,6 +179,13 @@ class LogStream:
         except (nats.errors.Error, TimeoutError) as problem:
             raise _unavailable(problem) from None
         return json.loads(answer.data)
+
+
+def is_in_touch(info: dict[str, Any]) -> bool:
+    """Whether the stream's leader has heard from a majority of its servers just now."""
+    peers: list[dict[str, Any]] = info.get("cluster", {}).get("replicas") or []
+    heard = [one for one in peers if one.get("active", math.inf) < MAX_SILENCE_S * 1e9]
+    return 2 * (len(heard) + 1) > len(peers) + 1
 
 
 class News:

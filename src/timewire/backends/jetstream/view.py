@@ -131,7 +131,7 @@ class View:
         try:
             while True:
                 try:
-                    return (await self._stream.bounds(LOOK_TIMEOUT_S)).last
+                    return await self._stream.newest(LOOK_TIMEOUT_S)
                 except Retryable:
                     if self._closed:
                         raise
