@@ -215,3 +215,8 @@ async def test_demo_accounts_on_a_server_in_development_mode(
         await page.goto(server.url)
         await page.get_by_role("button", name="Log in as carol").click()
         await page.locator(".status.live").wait_for(state="attached")
+        # Somebody who is here for the first time is shown where to begin.
+        await page.get_by_role("button", name="Begin a conversation").click()
+        await page.get_by_label("The person’s user name").fill("dave")
+        await page.get_by_role("button", name="Begin", exact=True).click()
+        await page.get_by_label("Write a message").wait_for()

@@ -41,7 +41,8 @@ async def test_names_texts_and_file_names_stay_text(
         group = "trap"
         await mallory.create(group, ["alice"], title=MARKUP)
         for text in (MARKUP, NESTED, *LINKS):
-            await mallory.send(group, text)
+            said = await mallory.send(group, text)
+            await mallory.pin(group, said.seq)
         media = (await mallory.upload(picture)).media
         body = {"media": media, "name": MARKUP, "bytes": 70, "type": "image/png"}
         await mallory.send(group, {**body, "width": 1, "height": 1}, kind="image")
@@ -61,6 +62,13 @@ async def test_names_texts_and_file_names_stay_text(
         await alice.page.get_by_role("button", name="Group", exact=True).click()
         await alice.page.locator(".people").get_by_text(NAME).wait_for()
         await alice.page.get_by_role("button", name="Close").click()
+        await unharmed(alice)
+        await alice.page.get_by_role("button", name="Pinned messages").click()
+        await alice.page.locator(".pin", has_text=MARKUP).wait_for()
+        await alice.page.get_by_role("button", name="Close").click()
+        # A name that would not be found in the text again is not offered.
+        await alice.box.press_sequentially("@")
+        await expect(alice.page.get_by_role("option")).to_have_text(["Aall"])
         await unharmed(alice)
 
 

@@ -13,6 +13,7 @@ import { Composer, type Task } from "./Composer";
 import { DateJump } from "./DateJump";
 import { GroupPanel } from "./GroupPanel";
 import { History } from "./History";
+import { NewConversation } from "./NewConversation";
 import { partner, titleOf } from "./names";
 import { PersonPanel } from "./PersonPanel";
 import { Pins } from "./Pins";
@@ -23,15 +24,27 @@ const READERS_MS = 10_000;
 
 export function Chat({ account }: { readonly account: Account }) {
   const timeline = account.timeline.value;
-  if (!place.value) {
-    return (
-      <section class="chat empty">
-        <p class="hint">{say("list.choose")}</p>
-      </section>
-    );
-  }
+  if (!place.value) return <Nothing account={account} />;
   if (!timeline) return <section class="chat empty" />;
   return <Open key={timeline.conversation} account={account} timeline={timeline} />;
+}
+
+/** No conversation is open. */
+function Nothing({ account }: { readonly account: Account }) {
+  const making = useSignal(false);
+  const open = (on: boolean) => () => {
+    making.value = on;
+  };
+  return (
+    <section class="chat empty">
+      <img src="/icon.svg" alt="" width="56" height="56" />
+      <p class="hint">{say("list.choose")}</p>
+      <button type="button" class="primary" onClick={open(true)}>
+        {say("list.begin")}
+      </button>
+      {making.value && <NewConversation account={account} onClose={open(false)} />}
+    </section>
+  );
 }
 
 interface Props {

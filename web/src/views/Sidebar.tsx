@@ -55,12 +55,12 @@ export function Sidebar({ account }: { readonly account: Account }) {
         <IconButton icon="plus" label={say("list.new")} onClick={() => setMaking(true)} />
       </header>
       <Status account={account} />
+      {!shown.length && <p class="hint">{say(all.length ? "list.nothing" : "list.empty")}</p>}
       <ul class="conversations" onKeyDown={steer}>
         {shown.map((state) => (
           <Row key={state.conversation} account={account} state={state} />
         ))}
       </ul>
-      {!shown.length && <p class="hint">{say(all.length ? "list.nothing" : "list.empty")}</p>}
       {making && <NewConversation account={account} onClose={() => setMaking(false)} />}
     </nav>
   );
