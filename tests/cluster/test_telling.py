@@ -100,9 +100,10 @@ async def test_the_leader_tells_and_the_next_one_goes_on(
                 await handed_over(leader, follower)
                 for number in range(5):
                     await say(alice, f"after {number}")
-                await eventually(lambda: len(there.texts()) >= 10)
-    assert there.texts() == [f"{when} {n}" for when in ("before", "after") for n in range(5)]
-    assert len({one["id"] for one in there.told}) == len(there.told)
+                await eventually(lambda: len(set(there.texts())) == 10)
+    # What was told shortly before may be told twice, when the other one was faster than the end.
+    first_told = list(dict.fromkeys(there.texts()))
+    assert first_told == [f"{when} {n}" for when in ("before", "after") for n in range(5)]
 
 
 async def handed_over(leader: Worker, follower: Worker) -> None:
