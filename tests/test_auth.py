@@ -265,22 +265,6 @@ def test_finding_a_secret_makes_nothing(tmp_path: Path) -> None:
     assert find_secret(Config(secret=SECRET), tmp_path / "data") == SECRET
 
 
-def test_only_the_admin_key_opens_the_admin_api(tmp_path: Path) -> None:
-    keys = Keys.load(Config(), tmp_path)
-    keys.check_admin(keys.admin_key)
-    for wrong in (
-        "",
-        keys.secret,
-        keys.admin_key + "x",
-        keys.admin_key[:-1],
-        "schlüssel",
-        "\ud800",
-    ):
-        with pytest.raises(Forbidden) as caught:
-            keys.check_admin(wrong)
-        assert caught.value.code == "bad_admin_key"
-
-
 def test_keys_are_not_shown(tmp_path: Path) -> None:
     keys = Keys.load(Config(), tmp_path)
     assert keys.secret not in repr(keys)

@@ -9,7 +9,6 @@ revoked.
 
 from __future__ import annotations
 
-import hmac
 import os
 import secrets
 from pathlib import Path
@@ -79,11 +78,6 @@ class Keys(msgspec.Struct, frozen=True):
     def ring(self, config: Config) -> Keyring:
         """All keys that may sign tokens.  Raises ``Unusable`` (bad_config)."""
         return Keyring.load(self.secret, config.token_keys, config.audience)
-
-    def check_admin(self, given: str) -> None:
-        """Raises ``Forbidden`` (bad_admin_key) unless this is the admin key; in constant time."""
-        if not hmac.compare_digest(given.encode(errors="surrogatepass"), self.admin_key.encode()):
-            raise error("bad_admin_key")
 
     def __repr__(self) -> str:
         """Without the keys, so that a log line may hold it."""

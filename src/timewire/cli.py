@@ -19,7 +19,18 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from timewire import checking, clustered, hooks, keeping, moving, people, remote, searching, showing
+from timewire import (
+    checking,
+    clustered,
+    granting,
+    hooks,
+    keeping,
+    moving,
+    people,
+    remote,
+    searching,
+    showing,
+)
 from timewire.config import SECRETS, SECTIONS, Config
 from timewire.errors import TimewireError
 from timewire.settings import load
@@ -362,4 +373,5 @@ for _command in (
 app.command("import")(moving.take_in)
 app.add_typer(hooks.app, name="webhooks")
 app.add_typer(people.app, name="user")
+app.add_typer(granting.app, name="keys")
 app.add_typer(clustered.app, name="cluster")

@@ -96,6 +96,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "bad_emoji": (Invalid, "an emoji is 1 to 64 bytes of UTF-8 without control characters"),
     "bad_expiry": (Invalid, "`expires` is a time in ms that is yet to come"),
     "bad_target": (Invalid, "only what a user has sent can be changed, pinned or hidden"),
+    "bad_scope": (Invalid, "a key has one or more of `scopes`"),
     "bad_limit": (Invalid, "the page limit is out of range; `welcome` names the largest"),
     "bad_query": (
         Invalid,
@@ -164,7 +165,11 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
         "another connection has taken this device's name; give every device a name of its own",
     ),
     "bad_origin": (Forbidden, "this web origin may not connect; add it to `origins`"),
-    "bad_admin_key": (Forbidden, "this call needs the admin key as a bearer token"),
+    "bad_admin_key": (Forbidden, "this call needs an admin key as a bearer token"),
+    "missing_scope": (
+        Forbidden,
+        "this admin key may not do that: it lacks `scope`; see `timewire keys create`",
+    ),
     "not_member": (Forbidden, "you are not a member of this conversation"),
     "not_admin": (Forbidden, "only owners and admins of the group may do this"),
     "not_owner": (Forbidden, "only owners of the group may do this"),
@@ -187,6 +192,7 @@ CODES: dict[str, tuple[type[TimewireError], str]] = {
     "unknown_member": (NotFound, "no such member in this conversation; add the user first"),
     "search_off": (NotFound, "this server does not search; set `search` to `on`"),
     "unknown_endpoint": (NotFound, "no such webhook endpoint; see `timewire webhooks list`"),
+    "unknown_key": (NotFound, "no such admin key; see `timewire keys list`"),
     "unknown_path": (NotFound, "no such path; see /docs for those there are"),
     "wrong_method": (Invalid, "this path does not take this method; see /docs"),
     # media

@@ -25,9 +25,9 @@ export const CloseCode = {
 /** Codes of errors, by what can be done about them; all others are `invalid`. */
 export const ERROR_KINDS = {
   forbidden:
-    "bad_token token_expired token_revoked logged_out displaced too_many_devices bad_device replaced bad_origin bad_admin_key not_member not_admin not_owner not_author too_late muted blocked banned link_expired link_used_up refused",
+    "bad_token token_expired token_revoked logged_out displaced too_many_devices bad_device replaced bad_origin bad_admin_key missing_scope not_member not_admin not_owner not_author too_late muted blocked banned link_expired link_used_up refused",
   not_found:
-    "unknown_device unknown_conversation unknown_message unknown_link unknown_member search_off unknown_endpoint unknown_path unknown_media",
+    "unknown_device unknown_conversation unknown_message unknown_link unknown_member search_off unknown_endpoint unknown_key unknown_path unknown_media",
   retryable:
     "rate_limited too_many_connections too_busy out_of_turn search_behind hook_failed storage_unavailable cluster_unavailable shutting_down not_connected",
   unknown_outcome:

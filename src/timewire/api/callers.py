@@ -1,4 +1,4 @@
-"""Who calls: a user with a token, or the product's backend with the admin key; and how often.
+"""Who calls: a user with a token, or the product's backend with an admin key; and how often.
 
 Credentials are read from the ``Authorization`` header only, so that no URL and no log holds them.
 """
@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+from timewire.adminkeys import AdminKeys, Scope
 from timewire.api.edge import ACT_AS
-from timewire.auth import Keys
-from timewire.errors import TimewireError, error
+from timewire.errors import error
 from timewire.gateway import Verify
 from timewire.names import check_name
 from timewire.quotas import Quotas
@@ -29,7 +29,7 @@ class Caller(msgspec.Struct, frozen=True):
 class Callers:
     """Finds out who calls."""
 
-    def __init__(self, keys: Keys, verify: Verify, quotas: Quotas) -> None:
+    def __init__(self, keys: AdminKeys, verify: Verify, quotas: Quotas) -> None:
         self._keys = keys
         self._verify = verify
         self._quotas = quotas
@@ -45,14 +45,15 @@ class Callers:
     def know(self, request: web.Request) -> Caller:
         """The caller: a token's user, or with the admin key the user that ``as`` names.
 
-        Raises ``Forbidden`` (bad_token, token_expired, bad_admin_key), ``Invalid`` (bad_name).
+        Raises ``Forbidden`` (bad_token, token_expired, bad_admin_key, missing_scope),
+        ``Invalid`` (bad_name).
         """
         credentials = _bearer(request)
         user = request.query.get(ACT_AS)
         if user is not None:
-            self._keys.check_admin(credentials)
+            self._keys.check(credentials, "act")
             return Caller(check_name(user), "system")
-        if self._is_admin_key(credentials):
+        if self._keys.scopes(credentials) is not None:
             raise error("bad_token", "the admin key acts for a user: name one with `?as=`")
         return Caller(self._verify(credentials, None).user, "member")
 
@@ -64,10 +65,11 @@ class Callers:
             if refused is not None:
                 raise refused
 
-    def check_admin(self, request: web.Request) -> None:
-        """Raises ``Forbidden`` (bad_admin_key) unless the caller has the admin key."""
+    def check_admin(self, request: web.Request, scope: Scope | None) -> None:
+        """Raises ``Forbidden`` unless the caller has an admin key with this scope."""
         self._arrive(request)
-        self._keys.check_admin(_bearer(request))
+        assert scope is not None, "every route for administrators has a scope"
+        self._keys.check(_bearer(request), scope)
 
     def _arrive(self, request: web.Request) -> str:
         """Count a request for its address, before anybody looks at what it brings."""
@@ -75,13 +77,6 @@ class Callers:
         if address:
             self._quotas.meter(address=address).request(_size(request), self._quotas.ticks())
         return address
-
-    def _is_admin_key(self, credentials: str) -> bool:
-        try:
-            self._keys.check_admin(credentials)
-        except TimewireError:
-            return False
-        return True
 
 
 def _bearer(request: web.Request) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from timewire.adminkeys import AdminKeys
 from timewire.api.callers import Callers
 from timewire.api.docs import PAGE, PAGE_HEADERS, SCRIPT_GZIP, SCRIPT_HEADERS
 from timewire.api.edge import Headers, answer, errors, read, refusal
@@ -92,7 +94,7 @@ class Api:
         self._webhooks = webhooks
         self._snapshots = snapshots
         self._explorer = explorer
-        self._callers = Callers(keys, verify, quotas)
+        self._callers = Callers(AdminKeys(Path(config.data), keys.admin_key), verify, quotas)
         self._files = Files(attachments, self._callers)
         self._headers = Headers(config.origins)
         self._watch = Watch()
@@ -193,7 +195,7 @@ class Api:
     # -- the product's backend ------------------------------------------------------------------
 
     async def _token(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         asked = await read(request, TokenRequest)
         now = self._clock()
         token = mint(
@@ -207,22 +209,22 @@ class Api:
         return answer(Token(token, (now // 1000 + asked.life_s) * 1000))
 
     async def _revoke(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         await self._logins.revoke(await read(request, Revoke))
         return answer(Revoked())
 
     # -- the search index -----------------------------------------------------------------------
 
     async def _index(self, route: Route, request: web.Request) -> web.Response:
-        return answer(self._indexing(request).progress())
+        return answer(self._indexing(route, request).progress())
 
     async def _reindex(self, route: Route, request: web.Request) -> web.Response:
-        indexer = self._indexing(request)
+        indexer = self._indexing(route, request)
         indexer.rebuild()
         return answer(indexer.progress())
 
-    def _indexing(self, request: web.Request) -> Indexer:
-        self._callers.check_admin(request)
+    def _indexing(self, route: Route, request: web.Request) -> Indexer:
+        self._callers.check_admin(request, route.scope)
         if self._indexer is None:
             raise error("search_off")
         return self._indexer
@@ -230,21 +232,21 @@ class Api:
     # -- the explorer ---------------------------------------------------------------------------
 
     async def _explore(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         return answer(await self._explorer.explore(await read(request, Explore)))
 
     async def _follow(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         return answer(await self._explorer.follow(await read(request, Follow)))
 
     # -- webhooks -------------------------------------------------------------------------------
 
     async def _endpoints(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         return answer(EndpointList(list(self._webhooks.states() if self._webhooks else ())))
 
     async def _replay(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         asked = await read(request, Replay)
         if self._webhooks is None:
             raise error("unknown_endpoint", known=[])
@@ -254,11 +256,11 @@ class Api:
     # -- backups --------------------------------------------------------------------------------
 
     async def _snapshot(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         return answer(await self._snapshots.make(self._log.epoch, self._log.head))
 
     async def _release(self, route: Route, request: web.Request) -> web.Response:
-        self._callers.check_admin(request)
+        self._callers.check_admin(request, route.scope)
         await self._snapshots.remove()
         return answer(Health())
 

@@ -26,9 +26,9 @@ INTRODUCTION: Final = """
 Messages, conversations and sync over plain HTTP: the same commands as over the WebSocket, with
 the same JSON.
 
-**Who calls.** `Authorization: Bearer <token>`, with a user's token. Or with the admin key and
-`?as=USER`: the request is carried out for that user with the rights of the system, which need not
-be a member.
+**Who calls.** `Authorization: Bearer <token>`, with a user's token. Or with an admin key
+(scope `act`) and `?as=USER`: the request is carried out for that user with the rights of the
+system, which need not be a member.
 
 **Repeating.** Every command carries an `id` of your choice, in the body or as `Idempotency-Key`.
 Repeat it with the same id until it is answered: it takes effect once, and every answer has the
@@ -77,7 +77,7 @@ _SCHEMES: Final = {
     "adminKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The admin key: for the product's own backend, never for a browser.",
+        "description": "An admin key, for the product's backend: see `timewire keys`.",
     },
 }
 _AS: Final = {

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from timewire.adminkeys import Scope
 from timewire.asking import (
     GetHistory,
     ListBans,
@@ -147,7 +148,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 Access = Literal["user", "admin", "anyone"]
-"""``user``: a user's token, or the admin key with ``as``; ``admin``: the admin key."""
+"""``user``: a user's token, or an admin key with ``as``; ``admin``: an admin key."""
 
 Does = Literal[
     "command",
@@ -176,6 +177,7 @@ Does = Literal[
 
 class Route(msgspec.Struct, frozen=True):
     """One method of one path.  ``does`` names what carries it out, ``name`` is unique.
+    ``scope``: what an admin key must be for.
 
     ``answers`` is a struct, or the media type of something else.
     """
@@ -189,6 +191,7 @@ class Route(msgspec.Struct, frozen=True):
     summary: str
     group: str
     access: Access = "user"
+    scope: Scope | None = None
 
 
 _C: Final = "/v1/conversations"
@@ -302,6 +305,7 @@ ROUTES: Final = (
         "Make a token for a user",
         "Tokens",
         "admin",
+        "tokens",
     ),
     Route(
         "POST",
@@ -313,6 +317,7 @@ ROUTES: Final = (
         "Make a token void, or all of a user or of a device",
         "Tokens",
         "admin",
+        "tokens",
     ),
     _ask("/v1/devices", "devices", (ListDevices, DevicePage), "List the user's devices", "Tokens"),
     Route(
@@ -335,6 +340,7 @@ ROUTES: Final = (
         "How far the search index has come",
         "Operation",
         "admin",
+        "search",
     ),
     Route(
         "POST",
@@ -346,6 +352,7 @@ ROUTES: Final = (
         "Make the search index anew, while the old one answers",
         "Operation",
         "admin",
+        "search",
     ),
     Route(
         "GET",
@@ -357,6 +364,7 @@ ROUTES: Final = (
         "A stretch of the log, with conversations, inboxes, consumers and devices beside it",
         "Operation",
         "admin",
+        "explorer",
     ),
     Route(
         "GET",
@@ -368,6 +376,7 @@ ROUTES: Final = (
         "The way of one message: which consumers, inboxes and devices it has reached",
         "Operation",
         "admin",
+        "explorer",
     ),
     Route(
         "GET",
@@ -379,6 +388,7 @@ ROUTES: Final = (
         "How far webhook endpoints have come, and what they would not take",
         "Operation",
         "admin",
+        "webhooks",
     ),
     Route(
         "POST",
@@ -390,6 +400,7 @@ ROUTES: Final = (
         "Tell a webhook endpoint again what was parked, or all from a SeqId on",
         "Operation",
         "admin",
+        "webhooks",
     ),
     Route(
         "POST",
@@ -401,6 +412,7 @@ ROUTES: Final = (
         "Make a snapshot of the store in the data directory, for a backup",
         "Operation",
         "admin",
+        "backups",
     ),
     Route(
         "DELETE",
@@ -412,6 +424,7 @@ ROUTES: Final = (
         "Remove the snapshot",
         "Operation",
         "admin",
+        "backups",
     ),
     Route("GET", "/healthz", "health", "health", None, Health, "Alive?", "Operation", "anyone"),
     Route(
