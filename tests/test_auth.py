@@ -1,3 +1,5 @@
+import base64
+import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from timewire.auth import (
     mint,
     verify,
 )
+from timewire.clock import wall_clock
 from timewire.config import Config
 from timewire.errors import Forbidden, Invalid, Unusable
 from timewire.keyring import Keyring
@@ -278,3 +281,20 @@ def test_the_admin_key_of_a_server_that_has_run_here(tmp_path: Path) -> None:
     keys = Keys.load(Config(), tmp_path)
     assert find_admin_key(Config(), tmp_path) == keys.admin_key
     assert find_admin_key(Config(admin_key="k" * 32), tmp_path) == "k" * 32
+
+
+def test_the_secret_can_be_changed_without_ending_its_tokens(tmp_path: Path) -> None:
+    """The old one goes into the key file, without a name, until its tokens have expired."""
+    old, new = "o" * 40, "n" * 40
+    token = mint(old, "alice")
+    path = tmp_path / "keys.json"
+    encoded = base64.urlsafe_b64encode(old.encode()).decode().rstrip("=")
+    path.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": encoded}]}))
+    now = wall_clock()
+    with pytest.raises(Forbidden):
+        verify(Keyring.load(new, "", ""), token, None, now)
+    ring = Keyring.load(new, str(path), "")
+    assert [verify(ring, one, None, now).user for one in (token, mint(new, "bob"))] == [
+        "alice",
+        "bob",
+    ]
