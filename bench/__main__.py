@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from bench import capacity, flame, machine, report
-from bench.cases import Case, cases, cluster_cases, search
+from bench.cases import Case, cases, cluster_cases, search, storm
 from bench.pictures import pictures
 from bench.profile import Share, profiling, shares
 from bench.report import Outcome
@@ -39,11 +39,16 @@ def main() -> int:
     elif given.names == ["soak"]:
         chosen = [soak(given.messages)]
         given.runs = 1
+    elif given.names == ["storm"]:
+        chosen = [storm(given.connections)]
+        given.runs = 1
     else:
         every = cases(given.quick)
         chosen = [c for c in every if not given.names or c.name.startswith(tuple(given.names))]
     if not chosen:
-        err.print("no such case; there are:", *[case.name for case in cases(False)], "soak")
+        err.print(
+            "no such case; there are:", *[case.name for case in cases(False)], "soak", "storm"
+        )
         return 2
     gc.disable()
     about = _about(given)
@@ -102,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     add("--flame", metavar="FILE", help="with --profile: draw the stacks as a flame graph (SVG)")
     add("--native", action="store_true", help="with --profile: native frames too")
     add("--messages", type=int, default=300_000, help="soak, search: messages stored (300000)")
+    add("--connections", type=int, default=20_000, help="storm: connections (20000)")
     add("--strict", action="store_true", help="exit with 1 when a floor is not held")
     given = parser.parse_args()
     given.seconds = given.seconds or (1.0 if given.quick else 4.0)

@@ -24,6 +24,7 @@ from bench import (
     sweep,
 )
 from bench import search as finding
+from bench import storm as rush
 from bench.server import ServerProcess
 
 Found = dict[str, float]
@@ -264,6 +265,29 @@ def _cluster(size: cluster.Size) -> Case:
         msgspec.structs.asdict(size),
         tuple(targets),
         alone=partial(cluster.carry, size=size),
+    )
+
+
+def storm(connections: int) -> Case:
+    """Many idle connections, and what happens when all come back at once."""
+    return Case(
+        "storm",
+        f"{rush.possible(connections):,} connections, all made anew after a restart",
+        {"connections": connections, "missed": rush.MISSED, "pairs_beside": rush.PAIRS},
+        (
+            Target("connections", "connections"),
+            Target("kib_each", "server memory each", "KiB", higher_is_better=False),
+            Target("accepts_per_s", "connected and greeted, 50 at a time", "/s"),
+            Target("back_per_s", "all at once: back and caught up", "/s"),
+            Target("back_p50_s", "until half of them are", "s", higher_is_better=False),
+            Target("back_max_s", "until the last one is", "s", higher_is_better=False),
+            Target("retries", "tries that failed", "", higher_is_better=False),
+            Target("storm_sends_per_s", "sends of those who are back, meanwhile", "/s"),
+            *_latency("quiet_ack", "their ack before"),
+            *_latency("storm_ack", "their ack meanwhile"),
+            Target("storm_ack_max_ms", "the slowest", "ms", higher_is_better=False),
+        ),
+        alone=lambda s: rush.storm(s, connections=connections),
     )
 
 
