@@ -21,6 +21,7 @@ def soak(messages: int) -> Case:
 
     async def run(server: ServerProcess, seconds: float) -> Found:
         empty = await one_to_one(server, seconds, pairs=PAIRS, window=WINDOW, name="empty")
+        before = server.rss_bytes()
         await fill(server, messages)
         full = await one_to_one(server, seconds, pairs=PAIRS, window=WINDOW, name="full")
         return {
@@ -29,6 +30,8 @@ def soak(messages: int) -> Case:
             "full_per_s": full["per_s"],
             "full_p99_ms": full["delivery_p99_ms"],
             "empty_p99_ms": empty["delivery_p99_ms"],
+            "empty_mib": before / 2**20,
+            "full_mib": server.rss_bytes() / 2**20,
         }
 
     return Case(
@@ -41,6 +44,8 @@ def soak(messages: int) -> Case:
             Target("full_per_s", "messages, full", "/s"),
             Target("empty_p99_ms", "delivery p99, empty", "ms"),
             Target("full_p99_ms", "delivery p99, full", "ms"),
+            Target("empty_mib", "server memory, empty", "MiB", higher_is_better=False),
+            Target("full_mib", "server memory, full", "MiB", higher_is_better=False),
         ),
         against=run,
     )
