@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
@@ -42,7 +43,7 @@ class Group:
         self.order: list[int] = []
         self.turns = turns
         self.size = len(links)
-        self.writers = [Writer(self, link) for link in links[:writers]]
+        self.writers: Sequence[Writer] = [Writer(self, link) for link in links[:writers]]
         self.readers = [Reader(self, link) for link in links[writers:]]
 
     def delivered(self) -> int:

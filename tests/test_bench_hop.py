@@ -17,29 +17,38 @@ def test_both_sides_have_a_price() -> None:
     assert engine > 0
 
 
-class Cut(hop.Engine):
+class Engine(hop.Engine):
     """Keeps what it answers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.answers: list[bytes] = []
+        self.blocks: list[bytes] = []
 
     def put(self, block: bytes) -> None:
-        self.answers.append(block)
+        self.blocks.append(block)
+
+
+class Gateway(hop.Gateway):
+    """Keeps what it sends."""
+
+    def __init__(self, messages: int, batch: int) -> None:
+        super().__init__(messages, batch)
+        self.blocks: list[bytes] = []
+
+    def put(self, block: bytes) -> None:
+        self.blocks.append(block)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_every_message_is_answered_twice_however_the_bytes_arrive(size: int) -> None:
-    engine, gateway = Cut(), hop.Gateway(6, 3)
-    blocks: list[bytes] = []
-    gateway.put = blocks.append
+    engine, gateway = Engine(), Gateway(6, 3)
     gateway.send()
-    data = len(blocks[0]).to_bytes(hop.LENGTH_BYTES, "big") + blocks[0]
+    data = len(gateway.blocks[0]).to_bytes(hop.LENGTH_BYTES, "big") + gateway.blocks[0]
     for at in range(0, len(data), size):
         engine.data_received(data[at : at + size])
 
-    gateway.got(engine.answers[0])
+    gateway.got(engine.blocks[0])
     assert gateway.frames == 6
     assert not gateway.done.is_set()
-    gateway.got(engine.answers[0])
+    gateway.got(engine.blocks[0])
     assert gateway.done.is_set()
