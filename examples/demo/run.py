@@ -40,6 +40,8 @@ PLAIN_COLUMNS = 100
 CLUSTER_LIFE_S = 30
 """References in a cluster's inboxes live so long at least: it may stand still for some seconds."""
 
+MODES_S = 30
+"""A cluster's leader hears of loads every few seconds: a shorter day has no time for modes."""
 
 Stages = Callable[[Path], AbstractAsyncContextManager[stage.Stage]]
 
@@ -117,7 +119,8 @@ def main() -> int:
     try:
         day, seconds = read_day(_log(given.log)), given.seconds
         if given.cluster:
-            stages = partial(stage.whole_cluster, **life(seconds, CLUSTER_LIFE_S))
+            modes = policy(day) if seconds >= MODES_S else {}
+            stages = partial(stage.whole_cluster, **modes, **life(seconds, CLUSTER_LIFE_S))
         else:
             stages = partial(stage.one_server, port=given.port, **policy(day), **life(seconds))
         return asyncio.run(demo(day, seconds, stages, interactive))

@@ -94,8 +94,9 @@ class OneServer(Stage):
 class WholeCluster(Stage):
     """Gateways, workers and NATS servers, all on this machine."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, changes_modes: bool) -> None:
         self._cluster = cluster
+        self._changes_modes = changes_modes
         parts = len(cluster.gateways) + len(cluster.workers) + len(cluster.nats.servers)
         self.summary = f"{parts} processes"
         self.blows = [
@@ -116,8 +117,11 @@ class WholeCluster(Stage):
     def token(self, user: str, *, life_s: int = DAY_S) -> str:
         return mint(self._cluster.secret, user, None, life_s=life_s)
 
-    def modes(self) -> None:
-        return None
+    def modes(self) -> Sequence[ModeChange] | None:
+        if not self._changes_modes:
+            return None
+        told = [change for one in self._cluster.workers for change in mode_changes(one.log)]
+        return sorted(told, key=lambda change: change.seq)
 
     async def stop(self) -> None:
         await self._cluster.stop()
@@ -134,7 +138,7 @@ async def one_server(directory: Path, port: int, **settings: Any) -> AsyncGenera
 async def whole_cluster(directory: Path, **settings: Any) -> AsyncGenerator[Stage]:
     """Three NATS servers, two workers, two gateways."""
     async with running_cluster(directory, **settings) as cluster:
-        yield WholeCluster(cluster)
+        yield WholeCluster(cluster, "fanout_policy" in settings)
 
 
 def mode_changes(log: Path) -> Iterator[ModeChange]:
