@@ -189,6 +189,7 @@ def play(*arguments: str) -> tuple[str, dict[str, list[int]]]:
     return done.stdout, rows
 
 
+@pytest.mark.serial  # a day in six seconds: who has to wait for a core misses it
 @pytest.mark.timeout(300)
 def test_the_demo_runs_whole() -> None:
     shown, rows = play("--seconds", "6")
