@@ -32,6 +32,7 @@ MAX_RETRY_S: Final = 2.0
 """Somebody who does not get in waits up to so long before the next try."""
 
 TRIES: Final = 20
+STORM_TIMEOUT_S: Final = 300.0
 
 
 def possible(connections: int) -> int:
@@ -132,7 +133,8 @@ async def _after(server: ServerProcess, devices: list[Device], seconds: float) -
     quiet = acks.summary("quiet_ack")
     acks.clear()
     before, began = sum(pair.acked for pair in pairs), perf_counter()
-    await asyncio.gather(*(device.return_to(server) for device in devices))
+    async with asyncio.timeout(STORM_TIMEOUT_S):
+        await asyncio.gather(*(device.return_to(server) for device in devices))
     took = perf_counter() - began
     sent = sum(pair.acked for pair in pairs) - before
     found = quiet | acks.summary("storm_ack")
