@@ -50,6 +50,9 @@ async def fill(server: ServerProcess) -> str:
         said = await bob.send("team", "said by bob")
         await me.mark_read("team", said.seq)
         await me.hide("team", said.seq)
+        await me.react("team", said.seq, "👍")
+        await me.react("team", said.seq, "🎉")
+        await bob.react("team", said.seq, "👍")
         await me.block("carol")
         await bob.send("direct:alice:bob", "to alice")
     return file.media
@@ -95,12 +98,14 @@ async def test_an_end_that_a_checkup_proves(tmp_path: Path) -> None:
             page = await bob.history("team", limit=500)
             left = [m.body["text"] for m in page.messages if m.kind == "text"]
             assert left == ["said by bob"]
+            assert [m.reactions for m in page.messages if m.reactions] == [{"👍": ["bob"]}]
             assert "alice" not in await bob.members("team")
             found = await bob.search("canary", wait_for=page.messages[0].seq)
             assert found.hits == []
         await server.stop()
         kept = await run(*look, status=1)
         assert "is from alice" not in kept
+        assert "has a reaction" not in kept
         assert "a device of alice is kept" in kept
         assert "a read mark of alice is kept" in kept
         assert "a block of alice is kept" in kept

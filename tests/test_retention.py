@@ -107,12 +107,13 @@ async def test_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
         path = tmp_path / retention.FILE
         return Retention(store.log, store.messages, path, clock, days=DAYS, forget=forget)
 
-    assert await made().advance()
+    assert await made().advance(await made().due())
     assert forgotten == list(range(1, 201))
     again = made()
-    assert await again.advance()
-    assert not await again.advance()
-    assert not await again.advance()
+    before = await again.due()
+    assert await again.advance(before)
+    assert not await again.advance(before)
+    assert not await again.advance(await again.due())
     assert forgotten == list(range(1, 451))
     assert all(not one.payload for one in await store.log.read(0))
 
@@ -125,8 +126,33 @@ async def test_a_log_of_another_life_is_gone_through_again(tmp_path: Path) -> No
     await store.log.append([Draft("team", "alice", "1", payload)])
     clock.ahead_ms = 40 * DAY_MS
     made = Retention(store.log, store.messages, path, clock, days=DAYS, forget=None)
-    await made.advance()
+    await made.advance(await made.due())
     assert [one.payload for one in await store.log.read(0)] == [b""]
+
+
+async def test_a_clock_that_jumps_ahead_is_believed_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "REST", 0.0)
+    clock = Later()
+    store = MemoryStore(clock)
+    payload = encode_stored("alice", "", "text", {"text": "x"})
+    for day in (0.0, 0.9, 1.1, 2.5, 9.0):
+        clock.ahead_ms = day * DAY_MS
+        await store.log.append([Draft("team", "alice", str(day), payload)])
+    path = tmp_path / retention.FILE
+    made = Retention(store.log, store.messages, path, clock, days=DAYS, forget=None)
+
+    async def one_pass() -> int:
+        before = await made.due()
+        while await made.advance(before):
+            pass
+        return sum(not one.payload for one in await store.log.read(0))
+
+    assert await one_pass() == 0
+    clock.ahead_ms = 3650 * DAY_MS
+    # A pass takes a day from the oldest that is left on, however late it is said to be.
+    assert [await one_pass() for _ in range(5)] == [2, 3, 4, 5, 5]
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from timewire.errors import TimewireError
 from timewire.hub import Hub
 from timewire.inbox import Delivery
 from timewire.model import (
+    Banned,
     Blocked,
     Change,
     Created,
@@ -270,6 +271,45 @@ async def test_only_users_of_a_shared_conversation_are_seen(house: House) -> Non
     await house.go(ears["bob"])
     await house.tell(LINGER_MS)
     assert [user for user, _, _ in ears["alice"].presence()] == ["bob"]
+
+
+async def test_who_no_longer_shares_a_conversation_is_shown_as_gone(house: House) -> None:
+    await house.team("alice", "bob", "carol")
+    await house.team("alice", "carol", name="crew")
+    await house.team("alice", "dan", "eve", name="third")
+    ears = {name: await house.come(name) for name in ("alice", "bob", "carol", "dan", "eve")}
+    alice = ears["alice"]
+    await house.tell()
+    await house.watch(alice, "bob", "carol", "dan", "eve", "alice")
+    await house.watch(ears["bob"], "alice", "carol")
+
+    await house.change("team", "alice", Members(left=["bob", "carol"]))
+    await house.signals.look_again()
+    assert alice.presence() == [("bob", False, 0)], "carol is in another one with her"
+    assert ears["bob"].presence() == [("alice", False, 0), ("carol", False, 0)]
+    await house.change("self:dan", "dan", Blocked("alice"))
+    await house.signals.look_again()
+    assert alice.presence() == [("dan", False, 0)]
+    await house.change("third", "alice", Banned(["eve"]))
+    await house.signals.look_again()
+    assert alice.presence() == [("eve", False, 0)]
+
+    for name in ("bob", "dan", "eve", "carol"):
+        await house.go(ears[name])
+    await house.tell(LINGER_MS)
+    assert [user for user, _, _ in alice.presence()] == ["carol"], "of the others nothing is told"
+
+
+async def test_who_asks_again_after_parting_is_answered_once(house: House) -> None:
+    await house.team("alice", "bob")
+    alice, _ = await house.come("alice"), await house.come("bob")
+    await house.tell()
+    await house.watch(alice, "bob")
+    await house.change("team", "alice", Members(left=["bob"]))
+    assert [online for _, online, _ in await house.watch(alice, "bob")] == [False]
+    await house.go(alice)
+    await house.signals.look_again()
+    assert alice.presence() == []
 
 
 async def test_who_is_in_a_room_with_somebody_does_not_see_when_he_is_there(house: House) -> None:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from timewire import admin, remote
 from timewire.errors import TimewireError, error
-from timewire.model import CONTROL_KINDS, Message, decode_message
+from timewire.model import CONTROL_KINDS, REACTION, Message, decode_message
 
 PAGE_ENTRIES: Final = 100
 MAX_RECALLS: Final = 32
@@ -46,6 +46,12 @@ class _States(msgspec.Struct):
 class _History(msgspec.Struct):
     messages: list[msgspec.Raw]
     has_more: bool
+
+
+class _Reaction(msgspec.Struct):
+    id: str
+    emoji: str
+    on: bool = False
 
 
 class _Nothing(msgspec.Struct):
@@ -86,7 +92,7 @@ def erase(
     url: remote.Url = remote.DEFAULT_URL,
     data: remote.Data = "",
 ) -> None:
-    """Recall everything that a user has said, and let them leave every group.
+    """Recall all that a user has said, take back their reactions, and let them leave every group.
 
     Recalled messages are empty for ever, on the server and on every device that comes back; so are
     their edits. Media that nobody refers to any more go after `media_orphan_hours`. It can be
@@ -154,6 +160,18 @@ class _Acting:
             if refusal.code not in GONE:
                 raise
 
+    async def take_back(self, message: Message) -> None:
+        """Take back what a message of kind ``reaction`` has put to another one, once."""
+        if not message.body.get("on", True):
+            return
+        path = f"{_path(message.conversation)}/messages/{message.body['seq']}/reactions?{self._as}"
+        taken = _Reaction(f"erase:{message.seq}", message.body["emoji"])
+        try:
+            await self._server.call("POST", path, _Nothing, asks=taken)
+        except TimewireError as refusal:
+            if refusal.code not in GONE:
+                raise
+
     async def leave(self, conversation: str, user: str) -> bool:
         """Leave a group; False when somebody else has to own it first."""
         path = f"{_path(conversation)}/members/{quote(user, safe='')}?{self._as}"
@@ -214,6 +232,8 @@ async def _erase(user: str, url: str, key: str) -> tuple[int, list[str]]:
                 async for message, _ in acting.messages(conversation.conversation):
                     if message.sender == user and message.kind not in CONTROL_KINDS:
                         batch.append(message)
+                    elif message.sender == user and message.kind == REACTION:
+                        await acting.take_back(message)
                     if len(batch) == MAX_RECALLS:
                         await asyncio.gather(*map(acting.recall, batch))
                         count += len(batch)

@@ -31,6 +31,11 @@ DAY_MS: Final = 24 * 60 * 60 * 1000
 PIECE_MESSAGES: Final = 200
 """Emptied at once, in one or two syncs."""
 
+MAX_PASS_MS: Final = DAY_MS
+"""What one pass empties at most: so much time of messages, from the oldest that is left.  A clock
+that has jumped ahead is seen by people before much is gone; a year of old messages takes two weeks.
+"""
+
 REST: Final = 3.0
 """The rest after a piece, in times of what the piece has taken."""
 
@@ -80,19 +85,29 @@ class Retention:
         """Look again and again.  While something cannot be written, try later."""
         while True:
             try:
-                while await self.advance():
+                before = await self.due()
+                while await self.advance(before):
                     pass
             except (TimewireError, OSError) as fault:
                 logger.warning("retention waits, and is tried again", reason=str(fault))
             await asyncio.sleep(min(MAX_PAUSE_S, self._life_ms / 1000 / PASSES))
 
-    async def advance(self) -> bool:
-        """Empty the next piece of what is too old; whether there may be more."""
-        began = monotonic()
+    async def due(self) -> float:
+        """What was said before this time (ms) is emptied in this pass."""
         oldest = self._clock() - self._life_ms
+        left = await self._log.read(self._state.position, 1)
+        if not left or oldest <= left[0].time + MAX_PASS_MS:
+            return oldest
+        behind = round((oldest - left[0].time) / DAY_MS, 1)
+        logger.info("more is too old than one pass empties", days=behind)
+        return left[0].time + MAX_PASS_MS
+
+    async def advance(self, before: float) -> bool:
+        """Empty the next piece of what was said before a time (ms); whether there may be more."""
+        began = monotonic()
         read = await self._log.read(self._state.position, PIECE_MESSAGES)
         # Times never go back, so what is too old is a prefix.
-        old = [message for message in read if message.time < oldest]
+        old = [message for message in read if message.time < before]
         if not old:
             return False
         gone = [message for message in old if message.payload and says(message)]

@@ -4,17 +4,20 @@ A signal goes over the bus, so that it reaches the connections of every process.
 what was last signalled: the answer to a ``watch`` and the changes after it fit together.
 
 Changes of presence are told once they have lasted: a device that is back within ``LINGER_MS`` was
-never gone.  Whom one may see is looked up when one begins to watch; what a user hides is hidden at
-the next ``tell``.
+never gone.  Whom one may see is looked up when one begins to watch, and again when one of both has
+left a conversation, or takes no more messages; what a user hides is hidden at the next ``tell``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
+import msgspec
 import structlog
 
 from timewire.bus import Bus, Signal
@@ -25,8 +28,8 @@ from timewire.errors import TimewireError, error
 from timewire.hub import Hub, Receiver
 from timewire.inbox import Delivery
 from timewire.metrics import SIGNALS, SIGNALS_DROPPED, WATCHED
-from timewire.model import OPEN_KINDS, SELF, SETTINGS, Seq
-from timewire.names import check_name, direct
+from timewire.model import OPEN_KINDS, SELF, SETTINGS, Seq, Stored
+from timewire.names import MAX_ID_BYTES, check_name, direct
 from timewire.outbox import frame
 from timewire.protocol import MAX_WATCHED_USERS, Presence, SomeoneTyping, Watch, Watching
 
@@ -51,6 +54,9 @@ MAX_TYPING_KEPT: Final = 100_000
 LINGER_MS: Final = 5_000
 """How long a user may be without a connection before that is told."""
 
+MAX_LOOKS_A_TICK: Final = 100
+"""Watchers of whom it is looked again, in one tick, whom they may still see."""
+
 TICK_S: Final = 0.5
 """How often changes of presence are told."""
 
@@ -74,6 +80,8 @@ class Signals:
         """Users who may have come, gone or hidden -> when that is to be told, in ticks."""
         self._watched: dict[Receiver, Sequence[str]] = {}
         self._watchers: dict[str, dict[Receiver, None]] = {}
+        self._doubtful: dict[Receiver, None] = {}
+        """Watchers who may no longer see all whom they watch."""
         bus.listen(self.take)
         bus.subscribe(self.publish)
 
@@ -83,6 +91,7 @@ class Signals:
             await asyncio.sleep(TICK_S)
             try:
                 await self.tell(self._ticks())
+                await self.look_again()
             except TimewireError as fault:
                 log.warning("presence is not told", code=fault.code)
 
@@ -119,11 +128,13 @@ class Signals:
             self._due[receiver.user] = self._ticks() + LINGER_MS
 
     def publish(self, deliveries: Sequence[Delivery], position: Seq) -> None:
-        """Notice who may have hidden; a subscriber of the bus."""
+        """Notice who may have hidden, or parted from others; a subscriber of the bus."""
         for delivery in deliveries:
             message = delivery.message
             if message.conversation.startswith(SELF) and _SETTINGS in message.payload:
                 self._due[message.conversation.removeprefix(SELF)] = self._ticks()
+            elif self._watched and _PARTS.search(message.payload, 0, _KIND_BYTES):
+                self._doubt(message)
 
     async def tell(self, now: float) -> None:
         """Signal every change of presence that is due; ``now``: in ticks."""
@@ -138,6 +149,32 @@ class Signals:
             online = shows and bool(self._hub.of(user))
             if online != (user in self._online):
                 self._bus.signal(Signal(Presence(user, online, 0 if online else seen)))
+
+    def _doubt(self, message: Stored) -> None:
+        """Somebody has left, was banned, or takes no more messages from somebody."""
+        known = self._directory.known(message.conversation)
+        if known is not None and known.kind in OPEN_KINDS:
+            return
+        said = _decode_parting(message.payload)
+        own = message.conversation.startswith(SELF)
+        for user in [said.sender] if own else [*said.body.left, *said.body.users]:
+            self._doubtful.update(dict.fromkeys(self._watchers.get(user, ())))
+            mine = () if own else self._hub.of(user)
+            self._doubtful.update((one, None) for one in mine if one in self._watched)
+
+    async def look_again(self) -> None:
+        """Tell watchers who may no longer see somebody that he is gone."""
+        for watcher in list(islice(self._doubtful, MAX_LOOKS_A_TICK)):
+            users = self._watched.get(watcher, ())
+            seen = set(await self._visible(watcher.user, users))
+            self._doubtful.pop(watcher, None)
+            # Whoever has asked anew meanwhile was answered by what is known now.
+            if users and self._watched.get(watcher) is users:
+                for user in [user for user in users if user not in seen]:
+                    self._watchers.get(user, {}).pop(watcher, None)
+                    if user in self._online:
+                        self._hand(Signal(Presence(user, False)), [watcher])
+                self._watched[watcher] = tuple(user for user in users if user in seen)
 
     async def watch(self, watcher: Receiver, asked: Watch) -> Watching:
         """Have a connection told of users' changes; how things stand now.
@@ -230,6 +267,21 @@ class Signals:
             else:
                 SIGNALS_DROPPED.labels("slow").inc()
 
+
+class _Parting(msgspec.Struct):
+    left: list[str] = []
+    users: list[str] = []
+
+
+class _Parted(msgspec.Struct, rename={"sender": "from"}):
+    sender: str
+    body: _Parting
+
+
+_decode_parting = msgspec.json.Decoder(_Parted).decode
+_PARTS: Final = re.compile(rb'"kind":"(?:members|banned|blocked)"')
+_KIND_BYTES: Final = 8 * MAX_ID_BYTES
+"""A stored message begins with sender, id and kind."""
 
 _SETTINGS: Final = b'"kind":"%b"' % SETTINGS.encode()
 """In the payload of a message that may be one of settings: to look again costs little."""

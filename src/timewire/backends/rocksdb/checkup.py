@@ -229,6 +229,8 @@ class _Examination:
             self._find("retention", f"message {seq} of {name} is older than what is kept")
         if self._erased and stored.sender == self._erased and says:
             self._find("erased", f"message {seq} of {name} is from {stored.sender}")
+        if self._erased and any(self._erased in users for users in stored.reactions.values()):
+            self._find("erased", f"message {seq} of {name} has a reaction of {self._erased}")
 
     def _check_erased(self) -> None:
         """What the directory keeps of a user beside membership."""
