@@ -130,7 +130,7 @@ class Hub:
             seq, origin = message.seq, message.origin
             frames: dict[bool, bytes] = {}
             users = delivery.users
-            if isinstance(users, Set) and len(users) > len(online):
+            if len(users) > len(online) and isinstance(users, Set):
                 users = users & online.keys()
             for user in users:
                 for receiver in online.get(user, ()):

@@ -90,6 +90,7 @@ SCHEMAS: Final[Schemas] = {
 """The kinds that are known from the start."""
 
 _encoder = msgspec.json.Encoder()
+_NESTED: Final = dict, list
 
 
 def check_content(kind: str, body: dict[str, Any], schemas: Schemas) -> None:
@@ -110,12 +111,20 @@ def check_body(body: dict[str, Any], payload: bytes, limit_bytes: int) -> None:
     """
     if len(payload) > limit_bytes and len(_encoder.encode(body)) > limit_bytes:
         raise error("body_too_large", limit=limit_bytes)
-    for value in body.values():
-        # Most bodies are flat, which is seen sooner than brackets are counted.
-        if isinstance(value, dict | list):
-            if _depth(body) > MAX_BODY_DEPTH:
-                raise error("bad_body", reason=f"nested more than {MAX_BODY_DEPTH} deep")
-            break
+    # From the cheapest to the dearest: most bodies are flat, and few have many brackets.
+    if (
+        not _is_flat(body)
+        and payload.count(b"{") + payload.count(b"[") > MAX_BODY_DEPTH
+        and _depth(body) > MAX_BODY_DEPTH
+    ):
+        raise error("bad_body", reason=f"nested more than {MAX_BODY_DEPTH} deep")
+
+
+def _is_flat(body: dict[str, Any]) -> bool:
+    for value in body.values():  # noqa: SIM110 - twice as fast as a generator
+        if isinstance(value, _NESTED):
+            return False
+    return True
 
 
 def _depth(value: Any) -> int:

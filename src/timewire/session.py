@@ -14,7 +14,7 @@ sent during catch-up, and none is missed after.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import msgspec
 
@@ -130,7 +130,7 @@ class Session:
         """A frame from the device; ``now``: in ticks."""
         if self.state in ("catching", "live"):
             if type(frame) in COMMANDS:
-                return self._command(cast(Command, frame), now)
+                return self._command(frame, now)  # pyright: ignore[reportArgumentType]
             return self._other(frame, now)
         if self.state == "closed":
             return ()
