@@ -7,6 +7,7 @@ it: with the commit that was waited for it is over.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from timewire.clock import Ticks
@@ -33,6 +34,9 @@ class Admission:
         self._commits: dict[object, tuple[float, int]] = {}
         """Those under way: when each began, and with how many requests; oldest first."""
         self._committing = 0
+        self._slow_at = inf
+        """When the oldest of them is slow: every request asks for it."""
+        self._overloaded = False
 
     def began(self, commit: object, requests: int) -> None:
         """A commit has begun."""
@@ -46,9 +50,9 @@ class Admission:
     def refusal(self, queued: int) -> TimewireError | None:
         """Why a further request may not come in; None: it may.  ``queued``: those before it."""
         if queued < MAX_QUEUE_REQUESTS and not self._is_slow():
-            OVERLOADED.set(0)
+            self._tell(overloaded=False)
             return None
-        OVERLOADED.set(1)
+        self._tell(overloaded=True)
         pause_ms = round(max(MIN_PAUSE_MS, min(self.age_ms, MAX_PAUSE_MS)))
         return error("too_busy", retry_after=pause_ms)
 
@@ -66,8 +70,16 @@ class Admission:
         return f"the disk is slow, a commit has taken {self.age_ms / 1000:.0f} s: sends are refused"
 
     def _is_slow(self) -> bool:
-        return self.age_ms > self._slow_ms or self._committing >= MAX_COMMITTING_REQUESTS
+        return self._ticks() > self._slow_at or self._committing >= MAX_COMMITTING_REQUESTS
+
+    def _tell(self, *, overloaded: bool) -> None:
+        # Only what has changed: setting a gauge takes a lock, and this is asked for each request.
+        if overloaded is not self._overloaded:
+            self._overloaded = overloaded
+            OVERLOADED.set(overloaded)
 
     def _count(self, more: int) -> None:
+        oldest = next(iter(self._commits.values()), None)
+        self._slow_at = oldest[0] + self._slow_ms if oldest is not None else inf
         self._committing += more
         COMMITTING.set(self._committing)
