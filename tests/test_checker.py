@@ -106,6 +106,21 @@ def test_a_send_that_nobody_knew_of_takes_its_place_anew() -> None:
     assert check(history) == []
 
 
+def test_a_send_that_was_not_heard_of_while_another_was_put_off_takes_its_place_anew() -> None:
+    """It was told to come after the other one, perhaps, and a later one was quicker."""
+    history = good()
+    in_attempt(history, "b3", began=801, ended=890)
+    in_attempt(history, "b4", began=800, ended=890)
+    unheard = next(one for one in history.attempts if one.id == "b4")
+    history.attempts.append(replace(unheard, outcome="unknown", seq=0, time=0, ended=801))
+    overtaken = "team: bob/phone sent 21 before 15"
+    assert overtaken in [one.what for one in check(history)]
+    history.attempts.append(
+        Attempt(BOB, "gone", "team", "text", {}, 799, 850, "refused", code="too_busy")
+    )
+    assert overtaken not in [one.what for one in check(history)]
+
+
 def test_a_refusal_that_was_not_heard_excuses_the_order() -> None:
     """Carol was no member, was told so in vain, came back, and sent again what she had said."""
     history = good()

@@ -102,11 +102,12 @@ def order_is_real_time(facts: Facts) -> Iterator[str]:
         if any(attempt.outcome == "acked" for attempt in attempts):
             conversations[attempts[0].conversation].append(attempts)
     known = facts.known()
+    put_off = _put_off(facts)
     for name, sends in conversations.items():
         ends = [(one.ended, one.seq) for send in sends for one in send if one.outcome == "acked"]
         for earlier, later in _overtaken(ends, sends):
             yield f"{name}: {later} began after {earlier} was acked"
-        for who, own in _of_devices(sends).items():
+        for who, own in _of_devices(sends, put_off).items():
             steady = facts.stayed(who.user, name)
             since = (
                 known.get(place(facts.timelines[name][0]), END_OF_TIME) if steady else END_OF_TIME
@@ -136,16 +137,37 @@ def _overtaken(
             yield newest, seq
 
 
-def _of_devices(sends: list[list[Attempt]]) -> dict[Who, list[list[Attempt]]]:
+def _of_devices(
+    sends: list[list[Attempt]], put_off: dict[Who, list[tuple[int, int]]]
+) -> dict[Who, list[list[Attempt]]]:
     """Sends that were never answered otherwise than by an ack, by device.
 
-    Who is told that nobody knows, or to come later, sends again, and takes a place anew.
+    Who is told that nobody knows, or to come later, sends again, and takes a place anew.  So does
+    a send without an answer meanwhile: it may have been told to come after that one.
     """
     devices: dict[Who, list[list[Attempt]]] = defaultdict(list)
     for send in sends:
-        if not any(one.code for one in send):
-            devices[send[0].who].append(send)
+        who = send[0].who
+        if not any(one.code or _meets(one, put_off[who]) for one in send):
+            devices[who].append(send)
     return devices
+
+
+def _put_off(facts: Facts) -> dict[Who, list[tuple[int, int]]]:
+    """By device, when it had sends under way that were answered otherwise than by an ack."""
+    spans: dict[Who, list[tuple[int, int]]] = defaultdict(list)
+    for send in facts.attempts.values():
+        if any(one.code for one in send):
+            span = min(one.began for one in send), max(one.ended for one in send)
+            spans[send[0].who].append(span)
+    return spans
+
+
+def _meets(attempt: Attempt, spans: list[tuple[int, int]]) -> bool:
+    """Whether an attempt without an answer was under way in one of these times."""
+    return attempt.outcome == "unknown" and any(
+        began <= attempt.ended and attempt.began <= ended for began, ended in spans
+    )
 
 
 def _is_implied(message: Message) -> bool:
