@@ -71,6 +71,17 @@ def test_messages_and_cursor_are_saved_together(reopen: Open) -> None:
     assert store.last("team") == 5
 
 
+def test_what_the_server_could_not_read_gives_way_to_whatever_comes_later(reopen: Open) -> None:
+    damaged = Message("team", 3, 1003, damaged=True)
+    store = reopen()
+    store.apply(Change(arrivals=[Received(damaged)]))
+    assert store.messages("team") == [damaged]
+    store.apply(Change(arrivals=received(3)))
+    assert store.messages("team") == [message(3)]
+    store.apply(Change(arrivals=[Received(damaged)]))
+    assert reopen().messages("team") == [message(3)]
+
+
 def test_what_a_change_does_not_name_stays(reopen: Open) -> None:
     owner, cursor = Owner("alice", "laptop"), Cursor("b", "1")
     store = reopen()

@@ -13,15 +13,18 @@ from timewire.model import (
     MAX_SEQ,
     Change,
     Created,
+    Entry,
     Members,
     Message,
     Read,
+    Stored,
     Window,
     decode_message,
     encode_change,
     encode_stored,
     message_head,
     message_json,
+    shown_json,
 )
 
 USERS = st.sampled_from(["alice", "bob", "carol", "群"])
@@ -124,6 +127,19 @@ def test_a_spliced_message_is_the_message(
         "body": body,
         "sent": 5,
     }
+
+
+def test_a_damaged_message_has_its_place_and_says_why() -> None:
+    for one in (
+        Entry("team", 3, 9, b"", damaged=True),
+        Stored(3, 9, "team", b"", damaged=True),
+    ):
+        shown = shown_json(message_head("team"), one, 0)
+        assert decode_message(shown) == Message("team", 3, 9, damaged=True)
+    whole = Entry("team", 3, 9, encode_stored("alice", "1", "text", {"text": "x"}))
+    assert shown_json(message_head("team"), whole, 0) == message_json(
+        message_head("team"), 3, 9, whole.payload, 0
+    )
 
 
 def test_a_redacted_message_has_its_place_only() -> None:

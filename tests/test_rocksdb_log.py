@@ -294,13 +294,20 @@ async def test_a_damaged_message_is_reported_once_and_keeps_nobody_from_the_othe
     with pytest.raises(Damaged) as caught:
         await store.messages.get("team", 2)
     assert caught.value.fields == {"timeline": "team", "seq": 2}
+    # A page has all the others, and its place.
+    for page in (await store.messages.scan("team"), await store.messages.scan_back("team")):
+        pieces = {one.seq: (one.payload, one.damaged) for one in page.entries}
+        assert pieces[2] == (b"", True)
+        assert (pieces[1], pieces[3]) == ((b"payload 1", False), (b"payload 3", False))
     # The log goes on past it: what is left is its place.
     with capture_logs() as logged:
         for _ in range(2):
             whole, bare, last = await store.log.read(0)
             assert (whole.payload, bare.payload, last.payload) == (b"payload 1", b"", b"payload 3")
+            assert [one.damaged for one in (whole, bare, last)] == [False, True, False]
             [found] = await store.log.fetch([Ref(2, "team")])
             assert (found.seq, found.time, found.payload) == (2, bare.time, b"")
+            assert found.damaged
     assert [(one["conversation"], one["seq"]) for one in logged] == [("team", 2)]
     assert [m.seq for m in await store.log.fetch([Ref(3, "team"), Ref(1, "team")])] == [3, 1]
     # A repeat of it cannot be told from another message: that is its answer, and only its.

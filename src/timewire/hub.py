@@ -16,7 +16,7 @@ from timewire.clock import Clock, wall_clock
 from timewire.coding import JSON, MSGPACK
 from timewire.inbox import Delivery
 from timewire.metrics import CONNECTIONS, DELIVERY_SECONDS, PUSHES
-from timewire.model import Seq, Stored, message_head, message_json
+from timewire.model import Seq, Stored, message_head, shown_json
 from timewire.outbox import frame
 
 logger = structlog.get_logger("timewire.hub")
@@ -167,5 +167,5 @@ def _give_up(receiver: Receiver) -> None:
 def _push_frame(message: Stored, text: bool, now: int) -> bytes:
     """The frame that pushes a message, the same for all receivers of one coding."""
     head = message_head(message.conversation)
-    data = message_json(head, message.seq, message.time, message.payload, now)
+    data = shown_json(head, message, now)
     return frame((JSON if text else MSGPACK).push(str(message.seq), data), text)

@@ -25,13 +25,17 @@ MAX_MEMBERS_A_REQUEST: Final = 1000
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One element of a timeline.  A redacted entry keeps its place; its payload is empty."""
+    """One element of a timeline.  A redacted entry keeps its place; its payload is empty.
+
+    So does one that is ``damaged``: it fails its checksum, and its time may be wrong.
+    """
 
     timeline: str
     seq: Seq
     time: int
     payload: bytes
     redacted: bool = False
+    damaged: bool = False
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -286,13 +290,14 @@ class Draft(msgspec.Struct, eq=False, gc=False):
 
 
 class Stored(msgspec.Struct, eq=False, gc=False):
-    """A committed message as consumers of the log see it."""
+    """A committed message as consumers of the log see it; a ``damaged`` one has no payload."""
 
     seq: Seq
     time: int
     conversation: str
     payload: bytes
     origin: object = None
+    damaged: bool = False
 
 
 class Ref(msgspec.Struct, frozen=True, gc=False):
@@ -353,7 +358,8 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}, omit_defau
     when it was edited last (ms), ``edits`` the SeqIds of its edits; ``reactions`` who has put which
     emoji to it, by name.
 
-    A redacted message has neither body nor sender's id left: kind "" and body ``{}``.
+    A redacted message has neither body nor sender's id left: kind "" and body ``{}``.  So has one
+    that is ``damaged``: the server has it and cannot read it, for now or for ever.
     """
 
     conversation: str
@@ -372,6 +378,7 @@ class Message(msgspec.Struct, frozen=True, rename={"sender": "from"}, omit_defau
     edited: int = 0
     edits: list[Seq] = []
     reactions: dict[str, list[str]] = {}
+    damaged: bool = False
 
 
 class _Life(msgspec.Struct):
@@ -430,6 +437,13 @@ def message_json(head: bytes, seq: Seq, time: int, payload: bytes, now: int) -> 
     if not payload or has_expired(payload, now):
         return b'%b%d,"time":%d}' % (head, seq, time)
     return b'%b%d,"time":%d,%b' % (head, seq, time, payload[1:])
+
+
+def shown_json(head: bytes, one: Entry | Stored, now: int) -> bytes:
+    """The JSON of what is stored, which may be damaged: then of its place."""
+    if one.damaged:
+        return b'%b%d,"time":%d,"damaged":true}' % (head, one.seq, one.time)
+    return message_json(head, one.seq, one.time, one.payload, now)
 
 
 def has_expired(payload: bytes, now: int) -> bool:

@@ -32,7 +32,7 @@ from timewire.model import (
     decode_message,
     decode_stored,
     message_head,
-    message_json,
+    shown_json,
 )
 from timewire.protocol import (
     BanPage,
@@ -138,8 +138,7 @@ class Queries:
         return found
 
     def _show(self, head: bytes, entry: Entry) -> msgspec.Raw:
-        json = message_json(head, entry.seq, entry.time, entry.payload, self._clock())
-        return msgspec.Raw(json)
+        return msgspec.Raw(shown_json(head, entry, self._clock()))
 
     async def _forward(
         self, name: str, windows: list[Window], after: Seq, limit: int

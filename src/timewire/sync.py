@@ -23,7 +23,7 @@ from timewire.load import Loads
 from timewire.log import MessageLog
 from timewire.merge import Source, Span, merge, read_spans
 from timewire.metrics import SYNC_MESSAGES, SYNC_READS
-from timewire.model import MAX_SEQ, Entry, Ref, Seq, Stored, message_head, message_json
+from timewire.model import MAX_SEQ, Entry, Ref, Seq, Stored, message_head, shown_json
 from timewire.news import News
 from timewire.protocol import Cursor, ResetReason
 from timewire.timeline import TimelineStore
@@ -160,7 +160,7 @@ class Sync:
         refs = [one for one in found if isinstance(one, Ref)]
         stored = await self._log.fetch(refs)
         read = [
-            Stored(one.seq, one.time, one.timeline, one.payload)
+            Stored(one.seq, one.time, one.timeline, one.payload, damaged=one.damaged)
             for one in found
             if isinstance(one, Entry)
         ]
@@ -179,7 +179,7 @@ def _page(stored: list[Stored], now: int) -> tuple[list[bytes], Seq]:
     size, position = 0, 0
     for message in stored:
         head = message_head(message.conversation)
-        text = message_json(head, message.seq, message.time, message.payload, now)
+        text = shown_json(head, message, now)
         size += len(text)
         if messages and size > MAX_PULL_BYTES:
             break

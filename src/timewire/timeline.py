@@ -84,7 +84,8 @@ class TimelineStore(Protocol):
     ) -> Page:
         """Entries with ``after < seq <= upto``, oldest first, at most ``limit``.
 
-        Resume with ``after`` = the last SeqId received.  An unknown timeline is an empty one.
+        Resume with ``after`` = the last SeqId received.  An unknown timeline is an empty one.  An
+        entry that cannot be read any more is there, ``damaged``.
         """
         ...
 

@@ -7,8 +7,9 @@ const MINUTE = 60_000;
 
 function message(seq: number, from: string, time: number, kind = "text"): Message {
   const said = { conversation: "team", id: `${seq}`, body: {}, sent: 0, reply: 0, mentions: [] };
-  const rest = { forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} };
-  return { seq, from, time, kind, ...said, ...rest };
+  const rest = { forward: null, expires: 0, version: 0, edited: 0, edits: [] };
+  const more = { reactions: {}, damaged: false };
+  return { seq, from, time, kind, ...said, ...rest, ...more };
 }
 
 test("what changes others is no row", () => {

@@ -701,7 +701,8 @@ export interface Pong {
  * when it was edited last (ms), `edits` the SeqIds of its edits; `reactions` who has put which
  * emoji to it, by name.
  *
- * A redacted message has neither body nor sender's id left: kind "" and body `{}`.
+ * A redacted message has neither body nor sender's id left: kind "" and body `{}`.  So has one
+ * that is `damaged`: the server has it and cannot read it, for now or for ever.
  */
 export interface Message {
   readonly conversation: string;
@@ -720,6 +721,7 @@ export interface Message {
   readonly edited: number;
   readonly edits: readonly number[];
   readonly reactions: Readonly<Record<string, readonly string[]>>;
+  readonly damaged: boolean;
 }
 
 /**
@@ -1189,7 +1191,7 @@ const SHAPES: Record<string, readonly [Json, Readonly<Record<string, string>>?]>
   typing: [{}],
   renewed: [{}],
   pong: [{ id: "", time: 0 }],
-  Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {} }],
+  Message: [{ from: "", id: "", kind: "", body: {}, sent: 0, reply: 0, mentions: [], forward: null, expires: 0, version: 0, edited: 0, edits: [], reactions: {}, damaged: false }],
   Media: [{ width: 0, height: 0 }],
   Limits: [{ frames_per_second: 0, bytes_per_second: 0, sends_per_second: 0, conversation_sends_per_second: 0 }],
   ConversationState: [{ last: null, mentioned: 0, role: "member", history: "joined", invite: "members", pins: [], muted: 0, mention_all: "members", presence: "all" }, { last: "Message" }],

@@ -16,6 +16,9 @@ import { type Rows, under } from "./tables.js";
 /** The base of a message of which nothing is left: no change is behind it. */
 export const FINAL = Number.MAX_SAFE_INTEGER;
 
+/** The base of a message that the server could not read: any state of it that comes is newer. */
+export const UNREAD = -1;
+
 /** A message as it is now. `base`: the SeqId of the newest change that it came with. */
 export interface Row {
   readonly message: Message;
@@ -65,7 +68,8 @@ export async function heed(rows: Rows, user: string, message: Message): Promise<
 }
 
 function isNewer(message: Message, known: Row): boolean {
-  if (!message.kind) return known.message.kind !== "";
+  if (message.damaged) return false; // what is here is more than what the server has left
+  if (!message.kind) return known.message.kind !== "" || known.message.damaged;
   return message.version > known.base;
 }
 
@@ -76,6 +80,7 @@ async function settle(rows: Rows, message: Message): Promise<Row> {
     rows.get("hidden", [conversation, seq]),
     noted(rows, conversation, seq),
   ]);
+  if (message.damaged) return { message, base: UNREAD };
   return hidden ? gone(message) : fold(asItCame(message), changes);
 }
 

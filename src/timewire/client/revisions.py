@@ -31,6 +31,9 @@ from timewire.model import (
 FINAL: Final = MAX_SEQ
 """The base of a message of which nothing is left: no change is behind it."""
 
+UNREAD: Final = -1
+"""The base of a message that the server could not read: any state of it that comes is newer."""
+
 
 class Row(NamedTuple):
     """A message as it is now.  ``base``: the SeqId of the newest change that it came with."""
@@ -109,13 +112,17 @@ def add(rows: Rows, user: str, message: Message) -> bool:
 
 
 def _is_newer(message: Message, known: Row) -> bool:
+    if message.damaged:
+        return False  # what is here is more than what the server has left
     if not message.kind:
-        return bool(known.message.kind)
+        return bool(known.message.kind) or known.message.damaged
     return message.version > known.base
 
 
 def _settle(rows: Rows, message: Message) -> Row:
     """A message that has come, with the later changes that are here already."""
+    if message.damaged:
+        return Row(message, UNREAD)
     if not message.kind or rows.is_hidden(message.conversation, message.seq):
         return Row(bare(message), FINAL)
     return _fold(Row(message, message.version), rows.noted(message.conversation, message.seq))

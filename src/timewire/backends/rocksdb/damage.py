@@ -12,7 +12,7 @@ import structlog
 from timewire.backends.rocksdb.entries import content, peek
 from timewire.errors import Damaged
 from timewire.metrics import LOG_DAMAGED
-from timewire.model import Seq
+from timewire.model import Seq, Stored
 
 MAX_REPORTED_MESSAGES: Final = 10_000
 """Damaged messages that are remembered; then all may be reported again."""
@@ -26,13 +26,14 @@ class Damage:
     def __init__(self) -> None:
         self.reported: set[Seq] = set()
 
-    def content(self, key: bytes, value: bytes, conversation: str, seq: Seq) -> tuple[int, bytes]:
-        """Time and payload of a stored message; one that is damaged has no payload."""
+    def stored(self, key: bytes, value: bytes, conversation: str, seq: Seq) -> Stored:
+        """A stored message; one that is damaged has no payload, and perhaps a wrong time."""
         try:
-            return content(key, value)
+            time, payload = content(key, value)
         except Damaged:
             self._report(conversation, seq)
-            return peek(value)[0], b""
+            return Stored(seq, peek(value)[0], conversation, b"", damaged=True)
+        return Stored(seq, time, conversation, payload)
 
     def _report(self, conversation: str, seq: Seq) -> None:
         if seq not in self.reported:

@@ -28,7 +28,7 @@ from timewire.backends.rocksdb.entries import (
 )
 from timewire.backends.rocksdb.entries import pack_seq as pack
 from timewire.backends.rocksdb.heads import Head, Heads
-from timewire.errors import error
+from timewire.errors import Damaged, error
 from timewire.model import MAX_PAGE_ENTRIES, MAX_SEQ, Entry, Page, Seq
 from timewire.names import check_timeline
 
@@ -223,6 +223,14 @@ def _check_range(one: Seq, other: Seq | None, limit: int) -> None:
         raise error("bad_limit", limit=MAX_PAGE_ENTRIES)
 
 
+def _whole_or_not(timeline: str, key: bytes, value: bytes) -> Entry:
+    """An entry of a page: a damaged one keeps its place, and nobody from the others."""
+    try:
+        return to_entry(timeline, key, value)
+    except Damaged:
+        return Entry(timeline, seq_of(key), peek(value)[0], b"", damaged=True)
+
+
 def _page(timeline: str, found: list[tuple[bytes, bytes]], limit: int) -> Page:
-    entries = [to_entry(timeline, key, value) for key, value in found[:limit]]
+    entries = [_whole_or_not(timeline, key, value) for key, value in found[:limit]]
     return Page(entries, len(found) > limit)

@@ -258,8 +258,7 @@ class RocksLog:
         found: list[Stored] = []
         for ref, key, value in zip(wanted, keys, self._get(keys), strict=True):
             if value is not None:
-                time, payload = self._damage.content(key, value, ref.conversation, ref.seq)
-                found.append(Stored(ref.seq, time, ref.conversation, payload))
+                found.append(self._damage.stored(key, value, ref.conversation, ref.seq))
         return found
 
     async def read(self, after: Seq, limit: int = MAX_READ_MESSAGES) -> list[Stored]:
@@ -284,8 +283,8 @@ class RocksLog:
         keys = [m.conversation.encode() + b"\0" + pack_seq(m.seq) for m in found]
         for message, key, value in zip(found, keys, self._get(keys), strict=True):
             if value is not None:
-                place = message.conversation, message.seq
-                _, message.payload = self._damage.content(key, value, *place)
+                there = self._damage.stored(key, value, message.conversation, message.seq)
+                message.payload, message.damaged = there.payload, there.damaged
         return found
 
     async def tail(self, after: Seq) -> AsyncIterator[Sequence[Stored]]:
