@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Mutant(NamedTuple):
-    """A bug: where, and what it changes."""
+    """A bug: where, and what it changes.  ``often``: almost any run finds it."""
 
     file: str
     right: str
     wrong: str
+    often: bool = False
 
 
 MUTANTS = (
@@ -40,35 +41,56 @@ MUTANTS = (
         "plan.py",
         "return Delivery(message, conversation.members_at(seq))",
         "return Delivery(message, conversation.present())",
+        often=True,
     ),
     Mutant(
         "fanout.py",
         "await self._put(piece)\n                piece, refs = [], 0",
         "piece, refs = [], 0",
+        often=True,
     ),
-    Mutant("fanout.py", 'delivery.mode == "write" and size > MAX_PUT_REFS', "size > MAX_PUT_REFS"),
+    Mutant(
+        "fanout.py",
+        'delivery.mode == "write" and size > MAX_PUT_REFS',
+        "size > MAX_PUT_REFS",
+        often=True,
+    ),
     # hub
-    Mutant("hub.py", "if receiver.live and receiver is not origin:", "if receiver is not origin:"),
+    Mutant(
+        "hub.py",
+        "if receiver.live and receiver is not origin:",
+        "if receiver is not origin:",
+        often=True,
+    ),
     Mutant(
         "hub.py",
         "receiver is not origin:",
         'receiver.device != getattr(origin, "device", ""):',
+        often=True,
     ),
-    Mutant("hub.py", "        self.position = position\n        PUSHES", "        PUSHES"),
+    Mutant(
+        "hub.py", "        self.position = position\n        PUSHES", "        PUSHES", often=True
+    ),
     # session
     Mutant(
-        "session.py", 'self.state, self.position = "catching", position', 'self.state = "catching"'
+        "session.py",
+        'self.state, self.position = "catching", position',
+        'self.state = "catching"',
+        often=True,
     ),
     Mutant(
         "session.py",
         "return (Behind(str(position)), *self._pull())",
         "return (Behind(str(position)),)",
+        often=True,
     ),
+    Mutant("session.py", "if page.has_more or page.position < horizon:", "if page.has_more:"),
     # sync
     Mutant(
         "sync.py",
         "scan(user, after, upto, MAX_PULL_ENTRIES)",
         "scan(user, after + 1, upto, MAX_PULL_ENTRIES)",
+        often=True,
     ),
     Mutant("sync.py", "found[-1].seq if more else upto, more", "upto, more"),
     Mutant("sync.py", "if position + 1 < self._inbox.floor:", "if False:"),
@@ -88,7 +110,7 @@ MUTANTS = (
         "\n    def _listens",
     ),
     Mutant("client/session.py", "self._effects.change.queued.append(command)", "pass"),
-    Mutant("client/session.py", "self._effects.change.settled.append(ack.id)", "pass"),
+    Mutant("client/session.py", "self._effects.change.settled.append(ack.id)", "pass", often=True),
     Mutant(
         "client/outbox.py",
         "        self._flying.clear()\n        self._line_up()",
@@ -104,6 +126,7 @@ MUTANTS = (
         "client/store.py",
         "self._cursor = change.cursor or self._cursor",
         "self._cursor = self._cursor or change.cursor",
+        often=True,
     ),
     Mutant(
         "client/store.py",
@@ -125,7 +148,6 @@ MUTANTS = (
 
 # What the simulation does not find yet: holes in it.  ``--holes`` tries them.
 HOLES = (
-    Mutant("session.py", "if page.has_more or page.position < horizon:", "if page.has_more:"),
     Mutant(
         "session.py",
         "        if self.stalled is not None and not self._in_turn",
@@ -169,7 +191,7 @@ def hunt(mutant: Mutant, seeds: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 when a bug was not found."""
     parser = argparse.ArgumentParser(prog="python scripts/mutants.py")
-    parser.add_argument("--seeds", type=int, default=100, help="tried for each, at most")
+    parser.add_argument("--seeds", type=int, default=200, help="tried for each, at most")
     parser.add_argument("--first", type=int, default=0, help="the first bug")
     parser.add_argument("--count", type=int, default=len(MUTANTS), help="how many")
     parser.add_argument("--holes", action="store_true", help="those that are missed as yet")

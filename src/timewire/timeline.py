@@ -24,6 +24,7 @@ What every backend promises (``timewire.testing.contracts`` checks it):
 - *Life.*  ``trim`` and ``expire`` remove the oldest end of a timeline, never a middle; ``floor``
   says exactly where it begins now.  Removed entries' SeqIds are never given again.
 - *Damage.*  Each entry has a checksum over its place and payload; a mismatch raises ``Damaged``.
+  Pages are given all the same: an entry in them that has it is ``damaged``, with its place alone.
 
 All methods raise ``Unusable`` (closed) after ``aclose``, ``Retryable`` (storage_unavailable) when
 the store cannot write, and ``Invalid`` for arguments out of range.

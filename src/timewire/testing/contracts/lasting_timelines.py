@@ -174,15 +174,17 @@ class TimelineDamageContract(Contract[DamagingTimelinesPlace]):
         await self.at.close()
         store = await self.at.open()
 
-        for action in [
-            store.get("a", 2),
-            store.get_many("a", [1, 2]),
-            store.scan("a"),
-            store.scan_back("a"),
-        ]:
+        for action in [store.get("a", 2), store.get_many("a", [1, 2])]:
             with pytest.raises(Damaged) as caught:
                 await action
             assert caught.value.code == "damaged"
+        for page in (await store.scan("a"), await store.scan_back("a")):
+            found = {entry.seq: (entry.payload, entry.damaged) for entry in page.entries}
+            assert found == {
+                1: (b"payload 1", False),
+                2: (b"", True),
+                3: (b"payload 3", False),
+            }
 
     async def test_what_is_beside_the_damage_can_be_read(self, store: TimelineStore) -> None:
         for seq in (1, 2, 3):
