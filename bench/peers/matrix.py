@@ -43,6 +43,8 @@ class Person:
         self._base = base
         self._headers: dict[str, str] = {}
         self._since = ""
+        self._seen: set[str] = set()
+        """Events: one may come again, with a room that was joined while a page was made."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def call(self, method: str, path: str, body: object = None, **query: str) -> Any:
@@ -82,10 +84,11 @@ class Person:
                 since=self._since,
             )
             now, self._since = perf_counter(), found["next_batch"]
-            for room in found.get("rooms", {}).get("join", {}).values():
-                for event in room["timeline"]["events"]:
-                    if event["type"] == "m.room.message":
-                        self.on_number(int(event["content"]["body"][:NUMBER_DIGITS]), now)
+            room = found.get("rooms", {}).get("join", {}).get(self.room, {})
+            for event in room.get("timeline", {}).get("events", []):
+                if event["type"] == "m.room.message" and event["event_id"] not in self._seen:
+                    self._seen.add(event["event_id"])
+                    self.on_number(int(event["content"]["body"][:NUMBER_DIGITS]), now)
 
     def say(self, numbers: range) -> None:
         """Send messages with these numbers."""
@@ -151,7 +154,8 @@ class Matrix:
         )  # fmt: skip
         maker.room = made["room_id"]
         for one in others:
-            await one.call("POST", f"/_matrix/client/v3/rooms/{maker.room}/join", {})
+            one.room = maker.room
+            await one.call("POST", f"/_matrix/client/v3/rooms/{one.room}/join", {})
 
     async def _ready(self, count: int) -> list[Person]:
         """So many people with accounts, each made once."""
