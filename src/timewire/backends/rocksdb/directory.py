@@ -113,9 +113,8 @@ class RocksDirectory:
         start = _pair(b"m", name, "")
         first = start + after.encode() + b"\0" if after else start
         found: list[str] = []
-        while first and len(found) < limit:
+        while (first := self._present(first, start, found, limit)) and len(found) < limit:
             # Found anew for each piece: while others have their turn, members come and go.
-            first = self._present(first, start, found, limit)
             await asyncio.sleep(0)
         return found
 
