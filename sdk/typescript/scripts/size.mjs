@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 /** Not more than this. What is added has to be worth it. */
-export const MAX_GZIPPED_BYTES = 15_360;
+export const MAX_GZIPPED_BYTES = 15_600;
 
 const ROOT = fileURLToPath(new URL("../src/index.ts", import.meta.url));
 
