@@ -113,9 +113,11 @@ class RocksDirectory:
         start = _pair(b"m", name, "")
         first = start + after.encode() + b"\0" if after else start
         found: list[str] = []
-        while (first := self._present(first, start, found, limit)) and len(found) < limit:
-            # Found anew for each piece: while others have their turn, members come and go.
+        first = self._present(first, start, found, limit)
+        while first and len(found) < limit:
             await asyncio.sleep(0)
+            # Found anew for each piece: while others had their turn, members came and went.
+            first = self._present(first, start, found, limit)
         return found
 
     async def memberships(
