@@ -6,11 +6,10 @@ import os
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from timewire import remote, showing
 from timewire.checkup import Checkup, Finding
+from timewire.progress import bar
 from timewire.settings import load
 
 
@@ -40,24 +39,8 @@ def doctor(
     from timewire.doctor import examine
 
     config = load({"data": data or None}, os.environ, remote.config_file())
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("looking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        found = examine(
-            config,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            repair=repair,
-            deep=deep,
-            erased=erased,
-        )
+    with bar("looking") as show:
+        found = examine(config, show, repair=repair, deep=deep, erased=erased)
     if as_json:
         remote.say(remote.to_json(found))
     else:

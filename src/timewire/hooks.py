@@ -12,10 +12,10 @@ import msgspec
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from timewire import admin, remote, showing
+from timewire.progress import bar
 from timewire.settings import load
 
 POLL_S: Final = 0.2
@@ -120,22 +120,13 @@ async def _replay(url: str, key: str, asked: _Replay) -> None:
     answer = await admin.call("POST", url, "/v1/webhooks/replay", key, _Endpoints, asks=asked)
     concerned = {one.endpoint for one in answer.endpoints if asked.endpoint in ("", one.endpoint)}
     until = max((one.head for one in answer.endpoints), default=0)
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("telling again"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task, total = bar.add_task("", total=None), 0
+    total = 0
+    with bar("telling again") as show:
         while True:
             states = [one for one in await _states(url, key) if one.endpoint in concerned]
             left = sum(_left(one, asked, until) for one in states)
             total = max(total, left)
-            bar.update(task, completed=total - left, total=total)
+            show(total - left, total)
             if not left and not any(one.replaying for one in states):
                 break
             await asyncio.sleep(POLL_S)

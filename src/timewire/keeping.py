@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn, TimeRemainingColumn
 
 from timewire import admin, backups, remote
 from timewire.errors import Retryable, TimewireError, error
+from timewire.progress import bar
 from timewire.settings import load
 
 LOCK = "backup.lock"
@@ -55,7 +55,7 @@ def backup(
     with _alone(directory):
         snapshot, running = asyncio.run(_snapshot(url, directory, data))
         try:
-            with _bar("copying") as told:
+            with bar("copying", DownloadColumn(), TimeRemainingColumn()) as told:
                 path, manifest = backups.take(snapshot, directory, Path(target), told)
         finally:
             asyncio.run(_release(url, data, running, snapshot))
@@ -90,7 +90,7 @@ def restore(
     found = backups.find(Path(source))
     part = directory.with_name(directory.name + ".restoring")
     shutil.rmtree(part, ignore_errors=True)
-    with _bar("restoring") as told:
+    with bar("restoring", DownloadColumn(), TimeRemainingColumn()) as told:
         manifest = backups.restore(found, part, told)
     from timewire import library
 
@@ -106,7 +106,7 @@ def restore(
 
 
 def _verify(path: Path) -> None:
-    with _bar("reading") as told:
+    with bar("reading", DownloadColumn(), TimeRemainingColumn()) as told:
         wrong = backups.verify(path, told)
     for fault in wrong:
         remote.say(f"{fault.fields['path']}: {fault.fields['reason']}")
@@ -160,19 +160,3 @@ def _alone(directory: Path) -> Generator[None]:
         except BlockingIOError:
             raise error("backup_running", path=str(directory)) from None
         yield
-
-
-@contextmanager
-def _bar(what: str) -> Generator[backups.Told]:
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import TaskProgressColumn, TimeRemainingColumn
 
 from timewire import clustered, remote
 from timewire.config import Config
-from timewire.exports import Told
+from timewire.progress import bar
 from timewire.settings import load
 
 Nats = Annotated[
@@ -53,7 +50,7 @@ def export(
     source = Path(config.data)
     if config.nats:
         source = asyncio.run(clustered.roles().refresh(config))
-    with _bar("exporting") as told:
+    with bar("exporting", TaskProgressColumn(), TimeRemainingColumn()) as told:
         work = transfer.write_export(config, source, Path(file), told, with_media=media)
         end = asyncio.run(work)
     remote.say(f"{file}: {end.messages:,} messages up to {end.head}, {end.media:,} media")
@@ -79,7 +76,7 @@ def take_in(
     from timewire import transfer
 
     config = _config(data, nats)
-    with _bar("importing") as told:
+    with bar("importing", TaskProgressColumn(), TimeRemainingColumn()) as told:
         if config.nats:
             work = clustered.roles().import_cluster(config, Path(file), told)
         else:
@@ -94,19 +91,3 @@ def take_in(
 def _config(data: str, nats: str) -> Config:
     given = {"data": data or None, "nats": nats or None}
     return load(given, os.environ, remote.config_file())
-
-
-@contextmanager
-def _bar(what: str) -> Generator[Told]:
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
 from timewire import admin, remote
 from timewire.errors import TimewireError, error
 from timewire.model import CONTROL_KINDS, REACTION, Message, decode_message
+from timewire.progress import Show, bar
 
 PAGE_ENTRIES: Final = 100
 MAX_RECALLS: Final = 32
@@ -198,7 +199,7 @@ async def _export(user: str, path: Path, own: bool, url: str, key: str) -> tuple
     async with admin.Admin(url, key) as server:
         acting = _Acting(server, user)
         with (
-            _bar("copying") as (bar, task),
+            _messages("copying") as show,
             (path / "conversations.jsonl").open("wb") as conversations,
             (path / "messages.jsonl").open("wb") as messages,
         ):
@@ -209,7 +210,7 @@ async def _export(user: str, path: Path, own: bool, url: str, key: str) -> tuple
                         continue
                     messages.write(raw + b"\n")
                     count += 1
-                    bar.update(task, completed=count)
+                    show(count)
                     medium = message.body.get("media")
                     if isinstance(medium, str) and medium not in files:
                         content = await acting.download(medium)
@@ -226,7 +227,7 @@ async def _erase(user: str, url: str, key: str) -> tuple[int, list[str]]:
     count, owned = 0, list[str]()
     async with admin.Admin(url, key) as server:
         acting = _Acting(server, user)
-        with _bar("recalling") as (bar, task):
+        with _messages("recalling") as show:
             async for conversation in acting.conversations():
                 batch: list[Message] = []
                 async for message, _ in acting.messages(conversation.conversation):
@@ -237,7 +238,7 @@ async def _erase(user: str, url: str, key: str) -> tuple[int, list[str]]:
                     if len(batch) == MAX_RECALLS:
                         await asyncio.gather(*map(acting.recall, batch))
                         count += len(batch)
-                        bar.update(task, completed=count)
+                        show(count)
                         batch.clear()
                 await asyncio.gather(*map(acting.recall, batch))
                 count += len(batch)
@@ -255,23 +256,6 @@ def _path(conversation: str) -> str:
     return f"/v1/conversations/{quote(conversation, safe='')}"
 
 
-class _bar:
-    """How many messages were done; nobody knows how many there are."""
-
-    def __init__(self, what: str) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn(what),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} messages"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-
-    def __enter__(self) -> tuple[Progress, TaskID]:
-        self._bar.__enter__()
-        return self._bar, self._bar.add_task("", total=None)
-
-    def __exit__(self, *why: Any) -> None:
-        self._bar.__exit__(*why)
+def _messages(what: str) -> AbstractContextManager[Show]:
+    """How many were done; nobody knows how many there are."""
+    return bar(what, TextColumn("{task.completed:,.0f} messages"), TimeElapsedColumn())

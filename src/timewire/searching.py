@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from timewire import admin, remote, showing
 from timewire.auth import find_admin_key
 from timewire.errors import error
+from timewire.progress import bar
 from timewire.settings import load
 
 if TYPE_CHECKING:
@@ -156,26 +156,16 @@ async def _watch(url: str, key: str) -> None:
     before = await _call("GET", url, key)
     state = await _call("POST", url, key)
     began = time.monotonic()
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("indexing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=state.head)
+    with bar("indexing") as show:
         while state.rebuilds == before.rebuilds:
-            bar.update(task, completed=state.rebuilt or 0, total=state.head)
+            show(state.rebuilt or 0, state.head)
             await asyncio.sleep(POLL_S)
             state = await _call("GET", url, key)
             if state.rebuilt is None and state.rebuilds == before.rebuilds:
                 raise error(
                     "server_fault", "the index was not made anew; the server's log says why"
                 )
-        bar.update(task, completed=state.head, total=state.head)
+        show(state.head, state.head)
     seconds = time.monotonic() - began
     sys.stdout.write(f"{state.position} messages indexed in {seconds:.1f} s\n")
 

@@ -32,7 +32,7 @@ from timewire.metrics import ACKS, REFUSALS, SEND_QUEUE
 from timewire.model import Draft, Receipt, Seq
 from timewire.permits import Request
 from timewire.protocol import Ack
-from timewire.send import Intake
+from timewire.send import Intake, Receipts
 
 MAX_QUESTION_REQUESTS: Final = 1_000
 MAX_QUESTION_BYTES: Final = 384 * 1024
@@ -49,7 +49,6 @@ SEEN_TIMEOUT_S: Final = 5.0
 """How long an answer is kept back until this process has seen what it is about."""
 
 logger = structlog.get_logger("timewire.forwarder")
-Receipts = list[Receipt | TimewireError]
 
 
 class _Item(msgspec.Struct, eq=False):
